@@ -1,0 +1,255 @@
+"""`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
+
+The picture of it is section 4 of the README: spectral tokenizer -> tokens per cell -> transformer over cells -> context;
+context and what the pixel itself says -> Gaussian head. Fusion of several sensors is in ``fusion.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.fusion import Gaussian
+from georeset_lab.models.head import GaussianHead, spline_matrix
+from georeset_lab.models.pixels import PixelStatistics
+from georeset_lab.models.spectral import SpectralBasis
+from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
+
+_STRIP = 64
+_WINDOWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """Sizes of an encoder; stored in the card of its weights."""
+
+    latent_dim: int = 64
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    n_virtual: int = 24
+    head_width: int = 192
+    patch: int = 6
+    """Pixels along the side of a cell."""
+    window: int = 8
+    """Cells along the side of an attention window."""
+    stride: int = 4
+    """Cells between windows; ``window`` is a multiple of it."""
+    deterministic: bool = False
+    """True for baselines without uncertainty: tau is 1 wherever a pixel was measured."""
+
+
+class Crops(NamedTuple):
+    """What the encoder says of a batch of training crops, each one attention window."""
+
+    pixels: Gaussian
+    """At the points asked for: (B, P, D)."""
+    scene: Gaussian
+    """Of the whole crop: (B, D)."""
+
+
+class Encoder(nn.Module):
+    """One encoder for all sensors; each modality passes it alone.
+
+    Parameters
+    ----------
+    config : EncoderConfig, optional
+        Sizes; the defaults are those of the shipped weights (1.0 M parameters).
+
+    Notes
+    -----
+    Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended by a
+    raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with mean and spread of
+    its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
+    """
+
+    margin_cells = 8
+    """Cells that `dense` needs around its output: one blend (4) and the reach of the spline, rounded up to a stride."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or EncoderConfig()
+        self.basis = SpectralBasis(c.n_virtual)
+        self.patches = nn.Linear(c.n_virtual * c.patch**2, c.width)
+        self.cover = nn.Linear(c.n_virtual + 1, c.width)
+        self.calendar = nn.Linear(6, c.width)
+        self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.depth))
+        self.norm = nn.LayerNorm(c.width)
+        self.date_score = nn.Linear(c.width, 1)
+        nn.init.zeros_(self.date_score.weight)
+        self.statistics = PixelStatistics(c.n_virtual)
+        self.head = GaussianHead(
+            c.width, self.statistics.n_features, c.head_width, c.latent_dim, deterministic=c.deterministic
+        )
+        self.scene_head = GaussianHead(c.width, 0, c.head_width, c.latent_dim, deterministic=c.deterministic)
+
+    @torch.inference_mode()
+    def dense(
+        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+    ) -> Gaussian:
+        """Encode a tile of one modality: an expert for every pixel of its core.
+
+        Parameters
+        ----------
+        x : Tensor, shape (T, C, Y, X), float32
+            Physical values, NaN where nothing was measured. Y and X are multiples of ``patch * stride``; the first pixel
+            begins a cell whose absolute index is a multiple of ``stride``.
+        bands : Tensor, shape (C, 4)
+            Band table of the C bands (`georeset_lab.data.bands.band_table`).
+        cell_m : float
+            Side of a cell in metres.
+        day_of_year : Tensor, shape (T,)
+            1..366; NaN where the date is not known.
+        margin : int, optional
+            Cells on each side that are read but not returned; default `margin_cells`.
+
+        Returns
+        -------
+        Gaussian
+            ``eta`` and ``tau`` of shape (Y', X', D), pixel-major. Pixels measured on no date have ``tau = 0``.
+
+        Raises
+        ------
+        ShapeMismatch
+            Y or X is not whole strides.
+        """
+        step = self.config.patch * self.config.stride
+        if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
+            raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
+        margin = self.margin_cells if margin is None else margin
+        values, cover = self.basis(x, bands)
+        measured = torch.isfinite(x).any(1)
+        tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year)
+        context = self._context(tokens, valid, cell_m)
+        context, known = self._over_dates(context, valid)
+        features, observed = self.statistics(values, cover, measured)
+        return self._paint(context, known, features, observed, margin)
+
+    def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
+        """Encode training crops of one attention window each, with gradients.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, T, C, Y, X)
+            Y = X = ``window * patch``.
+        bands : Tensor, shape (C, 4)
+        cell_m : float
+        day_of_year : Tensor, shape (B, T)
+        points : Tensor, shape (B, P, 2), int64
+            Row and column of the pixels whose expert is wanted.
+        """
+        b, t = x.shape[:2]
+        flat = x.flatten(0, 1)
+        values, cover = self.basis(flat, bands)
+        measured = torch.isfinite(flat).any(1)
+        tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year.flatten())
+        n = tokens.shape[1]
+        tokens = self._attend(tokens.flatten(1, 2), valid.flatten(1), cell_m).view(b, t, n, n, -1)
+        valid = valid.view(b, t, n, n)
+        features, observed, per_crop = [], [], []
+        for i in range(b):
+            part = slice(i * t, (i + 1) * t)
+            f, o = self.statistics(values[part], cover[part], measured[part])
+            context, known = self._over_dates(tokens[i], valid[i])
+            features.append(f[:, points[i, :, 0], points[i, :, 1]])
+            observed.append(o[points[i, :, 0], points[i, :, 1]])
+            per_crop.append(self._at_points(context, known, points[i]))
+        seen = valid.to(tokens.dtype)[..., None]
+        pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
+        pixels = self.head(torch.stack(per_crop, 1).flatten(1), torch.stack(features, 1).flatten(1))
+        p = points.shape[1]
+        return Crops(
+            Gaussian(*(z.T.reshape(b, p, -1) * torch.stack(observed)[..., None] for z in pixels)),
+            Gaussian(*(z.T * valid.flatten(1).any(1)[:, None] for z in self.scene_head(self.scene_head.mix(pooled.T)))),
+        )
+
+    def _tokens(
+        self, values: Tensor, cover: Tensor, measured: Tensor, cell_m: float, day_of_year: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cells (T, Ny, Nx, W) and which of them hold a measurement (T, Ny, Nx)."""
+        p, r = self.config.patch, self.config.n_virtual
+        t, _, y, x = values.shape
+        cells = values.view(t, r, y // p, p, x // p, p).permute(0, 2, 4, 1, 3, 5).reshape(t, y // p, x // p, -1)
+        share = F.avg_pool2d(torch.cat([cover, measured[:, None].to(cover.dtype)], 1), p).permute(0, 2, 3, 1)
+        when = _calendar(day_of_year, cell_m).to(values)
+        tokens = self.patches(cells) + self.cover(share) + self.calendar(when)[:, None, None]
+        return tokens, share[..., -1] > 0
+
+    def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
+        """Pass windows (B, N, W) through the blocks."""
+        rotation = rotary_table(
+            window_positions(self.config.window, cell_m).to(tokens), self.config.width // self.config.heads
+        )
+        # A window without any measurement would make attention divide by zero; its tokens are never used.
+        mask = None if bool(valid.all()) else valid | ~valid.any(1, keepdim=True)
+        for block in self.blocks:
+            tokens = block(tokens, rotation, mask)
+        return self.norm(tokens)
+
+    def _context(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
+        """Attend inside overlapping windows and blend them: (T, Ny, Nx, W)."""
+        size, stride = self.config.window, self.config.stride
+        windows = split_windows(tokens, size, stride)
+        masks = split_windows(valid[..., None], size, stride)[..., 0]
+        used = masks.any(-1)
+        todo, todo_masks = windows[used], masks[used]
+        done = [
+            self._attend(todo[i : i + _WINDOWS_AT_ONCE], todo_masks[i : i + _WINDOWS_AT_ONCE], cell_m)
+            for i in range(0, len(todo), _WINDOWS_AT_ONCE)
+        ]
+        out = torch.zeros_like(windows)
+        if done:
+            out[used] = torch.cat(done)
+        return blend_windows(out, used.to(tokens.dtype), size, stride, (tokens.shape[1], tokens.shape[2]))
+
+    def _over_dates(self, context: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool dates by learned weights: (Ny, Nx, W), and where any date was valid (Ny, Nx)."""
+        if context.shape[0] == 1:
+            return context[0], valid[0]
+        score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
+        return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
+
+    def _paint(self, context: Tensor, known: Tensor, features: Tensor, observed: Tensor, margin: int) -> Gaussian:
+        """Upsample the context smoothly and apply the head, strip by strip: (Y', X', D)."""
+        p = self.config.patch
+        edge = margin * p
+        mixed = self.head.mix(context.flatten(0, 1).T) * known.flatten().to(context.dtype)
+        mixed = mixed.view(-1, *known.shape)
+        rows = spline_matrix(known.shape[0], p).to(context)[edge : known.shape[0] * p - edge]
+        cols = spline_matrix(known.shape[1], p).to(context)[edge : known.shape[1] * p - edge]
+        amount = (rows @ known.to(context.dtype) @ cols.T).clamp_min(1e-6)
+        across = mixed @ cols.T
+        core = (slice(edge, features.shape[1] - edge), slice(edge, features.shape[2] - edge))
+        features, observed = features[:, core[0], core[1]], observed[core]
+        eta = context.new_empty(*observed.shape, self.config.latent_dim)
+        tau = torch.empty_like(eta)
+        for y in range(0, len(rows), _STRIP):
+            strip = slice(y, y + _STRIP)
+            up = (rows[strip] @ across) / amount[strip]
+            part = self.head(up.flatten(1), features[:, strip].flatten(1))
+            keep = observed[strip].to(eta.dtype)[..., None]
+            eta[strip] = part.eta.T.view_as(eta[strip]) * keep
+            tau[strip] = part.tau.T.view_as(tau[strip]) * keep
+        return Gaussian(eta, tau)
+
+    def _at_points(self, context: Tensor, known: Tensor, points: Tensor) -> Tensor:
+        """Mixed context at the points: (H, P), the same spline as `_paint`."""
+        weights = spline_matrix(known.shape[0], self.config.patch).to(context)
+        rows, cols = weights[points[:, 0]], weights[points[:, 1]]
+        share = (rows[:, :, None] * cols[:, None, :] * known).flatten(1)
+        mixed = self.head.mix(context.flatten(0, 1).T)
+        return (mixed @ share.T) / share.sum(1).clamp_min(1e-6)
+
+
+def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:
+    """Return (T, 6): two sine-cosine pairs of the year, whether the date is known, log size of a cell."""
+    known = torch.isfinite(day_of_year)
+    angle = torch.where(known, day_of_year, 0.0) * (2 * torch.pi / 365.25)
+    waves = torch.stack([angle.sin(), angle.cos(), (2 * angle).sin(), (2 * angle).cos()], 1) * known[:, None]
+    size = torch.full_like(angle, cell_m / 60.0).log()
+    return torch.cat([waves, known[:, None].to(waves), size[:, None]], 1)
