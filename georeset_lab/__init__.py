@@ -90,8 +90,8 @@ class _TrainPackage(ModuleType):
 
 
 class _Package(ModuleType):
-    # Importing the sub-package binds it as ``gl.train`` and would hide the verb of that name. So the sub-package becomes
-    # callable the moment it is bound: both ``gl.train(...)`` and ``import georeset_lab.train.loop`` work, in any order.
+    # Importing the sub-package binds it as ``gl.train`` and would hide the verb of that name. So the sub-package
+    # becomes callable when it is bound: ``gl.train(...)`` and ``import georeset_lab.train.loop`` work in any order.
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "train" and isinstance(value, ModuleType):
             value.__class__ = _TrainPackage
