@@ -1,0 +1,134 @@
+"""Trained encoders on disk: a folder with ``weights.safetensors`` and ``card.json``. Nothing here can run code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from georeset_lab.errors import CheckpointError
+from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
+from georeset_lab.models.encoder import Encoder, EncoderConfig
+
+FORMAT = "georeset-model/1"
+_RELEASED = Path(__file__).parent / "weights"
+_WEIGHTS, _CARD = "weights.safetensors", "card.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A frozen encoder and the card that says where it comes from."""
+
+    encoder: Encoder
+    card: dict[str, Any]
+    """Recipe, objective, data and licences, seed, steps, package version, figures."""
+    hash: str
+    """First 16 hexadecimal digits of the SHA-256 of weights and sizes: the identity that embeddings and probes carry."""
+    name: str
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model to a folder; see `save_model`."""
+        return save_model(self, folder)
+
+    def _repr_html_(self) -> str:
+        n = sum(p.numel() for p in self.encoder.parameters())
+        return f"<b>Model {self.name}</b> · {n / 1e6:.2f} M parameters · objective {self.card.get('objective', '?')} · {self.hash}"
+
+
+def make_model(encoder: Encoder, *, name: str, card: Mapping[str, Any] | None = None) -> Model:
+    """Freeze an encoder into a `Model`; an untrained one is ``make_model(Encoder(), name="untrained")``."""
+    weights = save_tensors(_state(encoder))
+    identity = sha256(weights + repr(asdict(encoder.config)).encode())[:16]
+    return Model(encoder.eval().requires_grad_(False), dict(card or {}), identity, name)
+
+
+def save_model(model: Model, folder: str | Path) -> Path:
+    """Write weights and card so that the folder is whole or absent.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, which `load_model` takes.
+    """
+    folder = Path(folder)
+    weights = save_tensors(_state(model.encoder))
+    card = {
+        **model.card,
+        "format": FORMAT,
+        "name": model.name,
+        "hash": model.hash,
+        "config": asdict(model.encoder.config),
+        "weights_sha256": sha256(weights),
+    }
+    with new_folder(folder) as work:
+        write_atomic(work / _WEIGHTS, weights)
+        write_atomic(work / _CARD, seal(card))
+    return folder
+
+
+def load_model(source: str | Path) -> Model:
+    """Load an encoder by name or from a folder.
+
+    Parameters
+    ----------
+    source : str or path
+        A name from `list_models` (``"default"``), or a folder written by `save_model` or `georeset_lab.train`.
+
+    Raises
+    ------
+    CheckpointError
+        No such model; a file missing, damaged, of another format, or not belonging to its card.
+    """
+    folder = _RELEASED / source if isinstance(source, str) and (_RELEASED / source / _CARD).is_file() else Path(source)
+    if not folder.is_dir():
+        names = ", ".join(repr(n) for n in list_models()) or "none"
+        raise CheckpointError(
+            f"No model {str(source)!r}. Released models: {names}. Pass one of these names, or a folder made by "
+            "georeset_lab.train(..., out=folder)."
+        )
+    card, weights = _read_card(folder), _read_weights(folder)
+    if sha256(weights) != card["weights_sha256"]:
+        raise CheckpointError(
+            f"{folder / _WEIGHTS} does not match its card (SHA-256 differs): it is damaged or belongs to another model. "
+            "Copy the folder again or retrain."
+        )
+    try:
+        encoder = Encoder(EncoderConfig(**card["config"]))
+        encoder.load_state_dict(load_tensors(weights))
+    except (SafetensorError, RuntimeError, TypeError, KeyError) as err:
+        raise CheckpointError(f"{folder} holds weights that do not fit this version's encoder: {err}") from err
+    return Model(encoder.eval().requires_grad_(False), card, card["hash"], card["name"])
+
+
+def list_models() -> list[str]:
+    """Names of the weights shipped with the package."""
+    return sorted(p.parent.name for p in _RELEASED.glob(f"*/{_CARD}"))
+
+
+def _state(encoder: Encoder) -> dict[str, torch.Tensor]:
+    return {k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = unseal((folder / _CARD).read_bytes())
+    except (OSError, ValueError) as err:
+        raise CheckpointError(f"{folder / _CARD} cannot be used: {err}. Copy the folder again or retrain.") from err
+    if card.get("format") != FORMAT or not {"config", "weights_sha256", "hash", "name"} <= card.keys():
+        raise CheckpointError(
+            f"{folder / _CARD} says format {card.get('format')!r}; this version reads {FORMAT!r}. It is not an encoder of ours."
+        )
+    return card
+
+
+def _read_weights(folder: Path) -> bytes:
+    try:
+        return (folder / _WEIGHTS).read_bytes()
+    except OSError as err:
+        raise CheckpointError(f"{folder} has no readable {_WEIGHTS}: {err}. Copy the folder again or retrain.") from err
