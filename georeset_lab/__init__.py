@@ -12,13 +12,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from georeset_lab.api import encode, list_models, load_model, load_scene, open_embeddings, probe, similar, train
+    from georeset_lab.api import encode, load_scene, probe, similar, train
     from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.scene import Modality, Scene
-    from georeset_lab.embed.embeddings import Embeddings
+    from georeset_lab.embed.embeddings import Embeddings, open_embeddings
     from georeset_lab.embed.probe import Probe
     from georeset_lab.errors import GeoresetError, GeoresetWarning
-    from georeset_lab.models.checkpoint import Model
+    from georeset_lab.models.checkpoint import Model, list_models, load_model
 
 __version__ = "0.1.0"
 
@@ -48,9 +48,9 @@ _HOME = {
     "similar": "api",
     "probe": "api",
     "train": "api",
-    "open_embeddings": "api",
-    "load_model": "api",
-    "list_models": "api",
+    "open_embeddings": "embed.embeddings",
+    "load_model": "models.checkpoint",
+    "list_models": "models.checkpoint",
     "BandSpec": "data.bands",
     "Scene": "data.scene",
     "Modality": "data.scene",
