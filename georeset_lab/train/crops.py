@@ -1,0 +1,194 @@
+"""Training crops: the same ground seen by two modalities, twice each. Draws places, dates and points; changes no value.
+
+Augmentation is in ``views.py``, the losses' use of the views in ``objectives.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.modality import Modality
+from georeset_lab.data.scene import Scene
+from georeset_lab.errors import NothingObserved
+
+_JITTER = 6
+"""Pixels by which two views of one place may be shifted against each other."""
+_EDGE = 3
+"""Pixels at the rim of a window where no point is drawn: their 5 x 5 neighbourhood is cut."""
+_TRIES = 4
+_MIN_SEEN = 0.25
+
+
+@dataclass
+class View:
+    """One look at a batch of places through one modality."""
+
+    modality: str
+    pixels: np.ndarray
+    """(B, T, C, S, S) float32 in physical units, NaN where nothing was measured."""
+    bands: tuple[BandSpec, ...]
+    cell_m: float
+    day_of_year: np.ndarray
+    """(B, T) float32, NaN where unknown."""
+    points: np.ndarray
+    """(B, P, 2) int64: row and column of each ground point in this view."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views of the same places; ``first`` and ``second`` hold independent looks, in the same order of modalities."""
+
+    first: tuple[View, ...]
+    second: tuple[View, ...]
+    ground_m: np.ndarray
+    """(B, P, 2) float64: easting and northing of each point."""
+    place: np.ndarray
+    """(B,) int64: index of the scene each crop comes from."""
+
+
+class CropSampler:
+    """Draws batches from scenes; every draw depends on (seed, step) alone, so training can resume anywhere.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        Grouped by the names of their modalities: one batch holds one group, so that all its views share their bands.
+    size : int
+        Pixels along the side of a crop (window * patch of the encoder).
+    batch, points : int
+        Crops in a batch and ground points in a crop.
+    max_dates : int
+        Most dates shown in one view.
+
+    Raises
+    ------
+    NothingObserved
+        No scene was given.
+    """
+
+    def __init__(
+        self, scenes: Sequence[Scene], *, size: int, batch: int, points: int, max_dates: int = 3, seed: int = 0
+    ) -> None:
+        if not scenes:
+            raise NothingObserved("train was given no scene. Pass at least one, e.g. [load_scene('simulated')].")
+        self.scenes = list(scenes)
+        self.size, self.batch, self.points, self.max_dates, self.seed = size, batch, points, max_dates, seed
+        groups: dict[tuple[tuple[str, int], ...], list[int]] = {}
+        for i, scene in enumerate(self.scenes):
+            key = tuple((name, len(m.bands)) for name, m in scene.modalities.items())
+            groups.setdefault(key, []).append(i)
+        self.groups = list(groups.values())
+        # The square root lets a group of one real scene weigh more than its count, but less than fifty simulated ones.
+        weight = np.sqrt([len(g) for g in self.groups])
+        self.weight = weight / weight.sum()
+
+    def draw(self, step: int) -> tuple[Batch, np.random.Generator]:
+        """Return batch of one training step, and the generator that its augmentation continues with."""
+        rng = np.random.default_rng([self.seed, step])
+        group = self.groups[rng.choice(len(self.groups), p=self.weight)]
+        names = self._pair(self.scenes[group[0]], rng)
+        place = rng.choice(group, self.batch)
+        dates = {n: int(rng.integers(1, self.max_dates + 1)) for n in names}
+        pixel = {n: [_pixel_m(self.scenes[i][n]) for i in place] for n in names}
+        looks: list[list[_Look]] = [[], []]
+        ground = np.empty((self.batch, self.points, 2))
+        for b, index in enumerate(place):
+            scene = self.scenes[index]
+            reach = min(pixel[n][b] for n in names) * (self.size / 2 - _JITTER - _EDGE)
+            for _ in range(_TRIES):
+                centre = _draw_centre(scene, names, rng, self.size)
+                ground[b] = centre + rng.uniform(-reach, reach, (self.points, 2))
+                seen = [
+                    [self._look(scene[n], centre, ground[b], dates[n], rng) for n in names] for _ in range(2)
+                ]
+                if all(np.isfinite(look.pixels).any(1).mean() > _MIN_SEEN for side in seen for look in side):
+                    break
+            for side, new in zip(looks, seen, strict=True):
+                side.extend(new)
+        first, second = (tuple(self._stack(self.scenes[place[0]], names, side)) for side in looks)
+        return Batch(first, second, ground, place.astype(np.int64)), rng
+
+    def _pair(self, scene: Scene, rng: np.random.Generator) -> list[str]:
+        names = list(scene.modalities)
+        return [names[i] for i in rng.permutation(len(names))[:2]]
+
+    def _look(
+        self, modality: Modality, centre: np.ndarray, ground: np.ndarray, n_dates: int, rng: np.random.Generator
+    ) -> _Look:
+        inverse = ~modality.grid.transform
+        col, row = inverse * (float(centre[0]), float(centre[1]))
+        shift = rng.integers(-_JITTER, _JITTER + 1, 2)
+        top, left = round(row) - self.size // 2 + int(shift[0]), round(col) - self.size // 2 + int(shift[1])
+        cols, rows = inverse * (ground[:, 0], ground[:, 1])
+        points = np.stack([np.floor(rows) - top, np.floor(cols) - left], 1).astype(np.int64)
+        chosen = _draw_dates(modality, n_dates, rng)
+        pixels = np.full((n_dates, len(modality.bands), self.size, self.size), np.nan, dtype=np.float32)
+        height, width = modality.grid.shape
+        y0, y1 = max(top, 0), min(top + self.size, height)
+        x0, x1 = max(left, 0), min(left + self.size, width)
+        day = np.full(n_dates, np.nan, dtype=np.float32)
+        for slot, date in enumerate(chosen):
+            if y1 > y0 and x1 > x0:
+                part = modality.read(slice(y0, y1), slice(x0, x1), time=int(date))
+                pixels[slot, :, y0 - top : y1 - top, x0 - left : x1 - left] = part[0]
+            day[slot] = _day_of_year(modality.times[date])
+        return _Look(pixels, day, np.clip(points, 0, self.size - 1))
+
+    def _stack(self, scene: Scene, names: list[str], looks: list[_Look]) -> list[View]:
+        views = []
+        for k, name in enumerate(names):
+            mine = looks[k :: len(names)]
+            views.append(
+                View(
+                    name,
+                    np.stack([look.pixels for look in mine]),
+                    scene[name].bands,
+                    _pixel_m(scene[name]) * 6,
+                    np.stack([look.day for look in mine]),
+                    np.stack([look.points for look in mine]),
+                )
+            )
+        return views
+
+
+@dataclass(frozen=True)
+class _Look:
+    pixels: np.ndarray
+    day: np.ndarray
+    points: np.ndarray
+
+
+def _pixel_m(modality: Modality) -> float:
+    return float(abs(modality.grid.transform.a))
+
+
+def _draw_centre(scene: Scene, names: list[str], rng: np.random.Generator, size: int) -> np.ndarray:
+    """Ground point (x, y) such that the finest window lies inside the scene where it can."""
+    finest = min((scene[n] for n in names), key=_pixel_m)
+    height, width = finest.grid.shape
+    half = size // 2
+    row = rng.uniform(min(half, height / 2), max(height - half, height / 2))
+    col = rng.uniform(min(half, width / 2), max(width - half, width / 2))
+    x, y = finest.grid.transform * (col, row)
+    return np.array([x, y])
+
+
+def _draw_dates(modality: Modality, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of at most ``n`` dates in temporal order, preferring dates that are not wholly masked."""
+    total = len(modality.times)
+    usable = np.arange(total)
+    if modality.mask is not None and total > 1:
+        share = np.asarray(modality.mask.mean(("y", "x")))
+        clear = np.flatnonzero(share < 0.5)
+        usable = clear if len(clear) else np.array([int(share.argmin())])
+    return np.sort(rng.permutation(usable)[:n])
+
+
+def _day_of_year(when: np.datetime64) -> float:
+    if np.isnat(when):
+        return float("nan")
+    return float((when.astype("datetime64[D]") - when.astype("datetime64[Y]").astype("datetime64[D]")).astype(int) + 1)

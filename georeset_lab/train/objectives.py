@@ -1,0 +1,103 @@
+"""Which views feed which loss. An objective is a module that owns the encoder; the loop only calls it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from georeset_lab.data.bands import band_table
+from georeset_lab.errors import RecipeError
+from georeset_lab.losses.infonce import CosineScores, info_nce
+from georeset_lab.losses.pmi import pmi_scores
+from georeset_lab.models.encoder import Encoder
+from georeset_lab.models.fusion import Gaussian, fuse
+from georeset_lab.train.crops import Batch, View
+
+OBJECTIVES = ("pmi", "infonce")
+"""Names that ``train(objective=...)`` knows."""
+
+_NEAR_M = 100.0
+_SCENE_WEIGHT = 0.25
+_DROP_MODALITY = 0.35
+
+
+class Contrast(nn.Module):
+    """Agreement of views in one latent space, for ground points and for whole crops.
+
+    Four kinds of pairs, each scored against all other places of the batch: modality against modality, each modality against
+    another look of itself (without these, what only one sensor sees is lost: ``methods.md`` section 2), and fused against
+    fused with modalities dropped at random. Places closer than 100 m are neither positives nor negatives of each other.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    objective : {"pmi", "infonce"}
+        ``"pmi"`` scores Gaussian experts and learns their precision; ``"infonce"`` scores means by cosine.
+    """
+
+    def __init__(self, encoder: Encoder, objective: str) -> None:
+        super().__init__()
+        if objective not in OBJECTIVES:
+            raise RecipeError(f"Unknown objective {objective!r}; use one of {', '.join(map(repr, OBJECTIVES))}.")
+        self.encoder = encoder
+        self.cosine = CosineScores() if objective == "infonce" else None
+
+    def forward(self, batch: Batch, seed: int) -> tuple[dict[str, Tensor], list[Gaussian]]:
+        """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""
+        looks = [[self._encode(view) for view in side] for side in (batch.first, batch.second)]
+        chance = torch.Generator().manual_seed(seed)
+        near, same = _neighbours(batch)
+        losses = self._contrast([[pixels for pixels, _ in side] for side in looks], near, chance, "pixel", 1.0)
+        losses |= self._contrast([[scene for _, scene in side] for side in looks], same, chance, "scene", _SCENE_WEIGHT)
+        return losses, [pixels for pixels, _ in looks[0]]
+
+    def _encode(self, view: View) -> tuple[Gaussian, Gaussian]:
+        device = self.encoder.norm.weight.device
+        out = self.encoder.crops(
+            torch.from_numpy(view.pixels).to(device),
+            torch.from_numpy(band_table(view.bands)).to(device),
+            cell_m=view.cell_m,
+            day_of_year=torch.from_numpy(view.day_of_year).to(device),
+            points=torch.from_numpy(view.points).to(device),
+        )
+        return Gaussian(out.pixels.eta.flatten(0, 1), out.pixels.tau.flatten(0, 1)), out.scene
+
+    def _contrast(
+        self, looks: list[list[Gaussian]], ignore: Tensor, chance: torch.Generator, level: str, weight: float
+    ) -> dict[str, Tensor]:
+        first, second = looks
+        losses = {
+            f"{level}/within": sum((self._score(a, b, ignore) for a, b in zip(first, second, strict=True)), torch.zeros(()))
+        }
+        if len(first) > 1:
+            losses[f"{level}/across"] = self._score(first[0], second[1], ignore) + self._score(first[1], second[0], ignore)
+            losses[f"{level}/fused"] = self._score(_drop(first, chance), _drop(second, chance), ignore)
+        return {name: weight * loss for name, loss in losses.items()}
+
+    def _score(self, a: Gaussian, b: Gaussian, ignore: Tensor) -> Tensor:
+        if self.cosine is not None:
+            return info_nce(self.cosine(a.mean, b.mean), ignore)
+        return info_nce(pmi_scores(a.eta, a.tau, b.eta, b.tau), ignore)
+
+
+def _drop(experts: list[Gaussian], chance: torch.Generator) -> Gaussian:
+    """Product of a random non-empty subset of two experts, drawn for each sample."""
+    n = len(experts[0].eta)
+    keep = torch.rand(n, len(experts), generator=chance) > _DROP_MODALITY
+    keep[~keep.any(1), int(torch.randint(len(experts), (1,), generator=chance))] = True
+    mask = keep.to(experts[0].eta)
+    return fuse([Gaussian(e.eta * mask[:, k, None], e.tau * mask[:, k, None]) for k, e in enumerate(experts)])
+
+
+def _neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Pairs of points within 100 m in one scene (B P, B P), and pairs of crops of one scene that overlap (B, B)."""
+    place = torch.from_numpy(batch.place)
+    ground = torch.from_numpy(batch.ground_m)
+    b, p = ground.shape[:2]
+    points = ground.flatten(0, 1)
+    owner = place.repeat_interleave(p)
+    near = (torch.cdist(points, points) < _NEAR_M) & (owner[:, None] == owner)
+    centre = ground.mean(1)
+    reach = (ground - centre[:, None]).abs().amax()
+    same = (torch.cdist(centre, centre) < 2 * reach) & (place[:, None] == place)
+    return near, same

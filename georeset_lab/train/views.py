@@ -1,0 +1,132 @@
+"""What makes two views of one place differ: orientation, bands kept, gain, noise, clouds, haze and holes.
+
+Everything works in physical units and moves the ground points with the pixels. A corruption that a mask would hide (cloud,
+haze) is left *unmasked* on purpose: it is how the encoder learns to be unsure by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from georeset_lab.data.bands import BandSpec
+from georeset_lab.train.crops import View
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Probabilities (per crop unless said) and strengths; stored in the recipe."""
+
+    flip: bool = True
+    drop_bands: float = 0.4
+    """Per view: keep a random subset of at least three optical bands."""
+    gain: float = 0.05
+    """Standard deviation of a common factor on reflectance; half of it per band."""
+    noise: float = 0.004
+    """Standard deviation of reflectance noise."""
+    speckle_db: float = 0.6
+    cloud: float = 0.25
+    """An opaque, bright, unmasked blob on one date of an optical view."""
+    haze: float = 0.15
+    hole: float = 0.2
+    """A blob without any measurement."""
+    radar_fault: float = 0.1
+    """Strong interference or noise on a radar view."""
+
+
+def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> View:
+    """Return an altered copy of a view; the input is not modified.
+
+    Parameters
+    ----------
+    view : View
+        Pixels (B, T, C, S, S) in physical units.
+    settings : Augmentation
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    View
+        Same places and points, moved with the pixels.
+    """
+    kind = np.array([b.kind for b in view.bands])
+    pixels = view.pixels.copy()
+    for crop in pixels:
+        if (kind == "reflectance").any():
+            _light(crop, kind == "reflectance", view.bands, settings, rng)
+        if (kind == "backscatter").any():
+            _radar(crop, kind == "backscatter", settings, rng)
+        crop[:, kind == "elevation"] += rng.normal(0, 30.0, (1, 1, 1, 1)).astype(np.float32)
+        crop[:, kind == "temperature"] += rng.normal(0, 2.0, (len(crop), 1, 1, 1)).astype(np.float32)
+        if rng.random() < settings.hole:
+            crop[:, :, _blob(crop.shape[-1], rng) > 0.5] = np.nan
+    view = replace(view, pixels=pixels)
+    if rng.random() < settings.drop_bands:
+        view = _drop_bands(view, rng)
+    return _turn(view, rng) if settings.flip else view
+
+
+def _light(
+    crop: np.ndarray, optical: np.ndarray, bands: tuple[BandSpec, ...], settings: Augmentation, rng: np.random.Generator
+) -> None:
+    """Gain, noise, haze and cloud on the optical bands of (T, C, S, S), in place."""
+    t, _, s, _ = crop.shape
+    c = int(optical.sum())
+    light = crop[:, optical]
+    light *= 1 + settings.gain * (rng.normal(size=(t, 1, 1, 1)) + 0.5 * rng.normal(size=(t, c, 1, 1)))
+    light += settings.noise * rng.normal(size=light.shape)
+    wavelength = np.array([b.center_um for b in bands if b.kind == "reflectance"])
+    white = np.where(wavelength < 1.3, 1.0, 0.7) * np.where(abs(wavelength - 1.375) < 0.05, 0.3, 1.0)
+    if rng.random() < settings.haze:
+        # Scattering falls with wavelength, roughly as its inverse for thin haze.
+        veil = rng.uniform(0.1, 0.6) * np.minimum(1.0, 0.5 / wavelength)[None, :, None, None]
+        light[:] = light * (1 - veil) + 0.5 * veil
+    if rng.random() < settings.cloud:
+        date = slice(None) if rng.random() < 0.5 else slice((k := int(rng.integers(t))), k + 1)
+        opacity = np.clip(2.5 * _blob(s, rng) - 0.8, 0, 1) * rng.uniform(0.6, 1.0)
+        bright = rng.uniform(0.35, 0.95) * white[None, :, None, None] + 0.03 * rng.normal(size=(1, 1, s, s))
+        light[date] = light[date] * (1 - opacity) + bright * opacity
+    crop[:, optical] = light
+
+
+def _radar(crop: np.ndarray, radar: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> None:
+    """Calibration shift, speckle and faults on the backscatter bands of (T, C, S, S), in place."""
+    power = crop[:, radar]
+    power += rng.normal(0, 0.4, (len(crop), 1, 1, 1)) + settings.speckle_db * rng.normal(size=power.shape)
+    if rng.random() < settings.radar_fault:
+        power += rng.uniform(3, 10) * rng.normal(size=power.shape)
+    crop[:, radar] = power
+
+
+def _blob(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random field scaled to 0..1, (size, size)."""
+    field = ndimage.gaussian_filter(rng.normal(size=(size, size)), rng.uniform(3, 10), mode="wrap")
+    low, high = field.min(), field.max()
+    return np.asarray((field - low) / max(high - low, 1e-9))
+
+
+def _drop_bands(view: View, rng: np.random.Generator) -> View:
+    """Keep a random subset of bands (one choice for the whole view); at least three of many, at least one of two."""
+    c = len(view.bands)
+    if c < 2:
+        return view
+    keep = np.sort(rng.permutation(c)[: int(rng.integers(min(3, c - 1), c + 1))])
+    return replace(view, pixels=view.pixels[:, :, keep], bands=tuple(view.bands[i] for i in keep))
+
+
+def _turn(view: View, rng: np.random.Generator) -> View:
+    """Rotate and mirror each crop by one of the eight symmetries of the square, points included."""
+    last = view.pixels.shape[-1] - 1
+    pixels, points = np.empty_like(view.pixels), view.points.copy()
+    for b, (quarter, mirror) in enumerate(rng.integers([4, 2], size=(len(pixels), 2))):
+        image = view.pixels[b]
+        row, col = view.points[b].T
+        if mirror:
+            image, col = image[..., ::-1], last - col
+        for _ in range(quarter):
+            image, row, col = np.rot90(image, axes=(-2, -1)), last - col, row
+        pixels[b] = image
+        points[b] = np.stack([row, col], 1)
+    return replace(view, pixels=pixels, points=points)
