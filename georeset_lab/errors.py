@@ -55,6 +55,14 @@ class OutsideScene(GeoresetError, ValueError):
     """A point or box does not touch the scene."""
 
 
+class InvalidOption(GeoresetError, ValueError):
+    """An argument has a value that the call does not take, or arguments exclude each other."""
+
+
+class ModelMismatch(GeoresetError, ValueError):
+    """Embeddings of one model were given to something that was fitted on those of another."""
+
+
 class CheckpointError(GeoresetError, ValueError):
     """A model or probe file is damaged, incomplete or not ours."""
 
