@@ -59,7 +59,7 @@ class Calibration:
     to_db: bool = False
     """Turn linear power into decibels after scaling; power at or below zero becomes missing."""
     planck: tuple[tuple[float, float] | None, ...] | None = None
-    """Constants K1 and K2 of each band stored as radiance (Landsat Level 1 thermal): K2 / ln(K1 / radiance + 1) kelvin."""
+    """Constants K1 and K2 of each band stored as radiance (Landsat Level 1 thermal): K2 / ln(K1 / L + 1)."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.scale), len(self.offset), len(self.planck or self.scale)}
@@ -112,43 +112,40 @@ class Calibration:
                 f"Calibration of {len(self.scale)} bands was given an array of shape {raw.shape}; "
                 "it needs (time, band, y, x) with as many bands."
             )
-        missing = self._missing(raw)
-        # float64 for one band at a time keeps 32-bit integers exact and costs no copy of the whole cube.
         out = np.empty(raw.shape, dtype=np.float32)
-        for band, (scale, offset) in enumerate(zip(self.scale, self.offset, strict=True)):
-            self._fill(out[:, band], raw[:, band], scale, offset, None if self.planck is None else self.planck[band])
-        if missing is not None:
-            out[missing] = np.nan
+        for band in range(raw.shape[1]):
+            self._fill(out[:, band], raw[:, band], band)
         return out
 
-    def _missing(self, raw: np.ndarray) -> np.ndarray | None:
-        nodata = self.nodata
-        floating = np.issubdtype(raw.dtype, np.floating)
-        missing: np.ndarray | None = ~np.isfinite(raw) if floating else None
-        if nodata is None or not math.isfinite(nodata):
-            return missing
-        if floating:
-            return np.asarray(missing | (raw == raw.dtype.type(nodata)))
-        # An integer raster cannot hold a fractional nodata; comparing as integers is exact for 64 bits too.
-        return np.asarray(raw == int(nodata)) if float(nodata).is_integer() else None
-
-    def _fill(
-        self, out: np.ndarray, raw: np.ndarray, scale: float, offset: float, planck: tuple[float, float] | None
-    ) -> None:
-        if scale == 1 and offset == 0 and planck is None and not self.to_db:
-            out[...] = raw
-            return
-        wide = raw.dtype.itemsize > 2
-        value = raw.astype(np.float64 if wide else np.float32)
-        value *= scale
-        value += offset
-        with np.errstate(divide="ignore", invalid="ignore"):
+    def _fill(self, out: np.ndarray, raw: np.ndarray, band: int) -> None:
+        """Write the physical values of one band; bands one by one, so that no copy of the whole cube is needed."""
+        scale, offset = self.scale[band], self.offset[band]
+        planck = None if self.planck is None else self.planck[band]
+        # float64 where float32 would round a 32-bit integer before it is scaled.
+        value: np.ndarray[Any, np.dtype[np.floating[Any]]] = raw.astype(
+            np.float64 if raw.dtype.itemsize > 2 else np.float32
+        )
+        if scale != 1:
+            value *= np.float32(scale) if value.dtype == np.float32 else scale
+        if offset != 0:
+            value += offset
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if planck is not None:
                 k1, k2 = planck
-                value = np.where(value > 0, k2 / np.log(k1 / value + 1), np.nan)
+                value = np.where(value > 0, k2 / np.log1p(k1 / value), np.nan)
             if self.to_db:
                 value = np.where(value > 0, 10 * np.log10(value), np.nan)
-        out[...] = value
+            out[...] = value
+        out[self._missing(raw) | ~np.isfinite(out)] = np.nan
+
+    def _missing(self, raw: np.ndarray) -> np.ndarray:
+        nodata = self.nodata
+        if nodata is None or not math.isfinite(nodata):
+            return np.zeros(raw.shape, dtype=bool)
+        if np.issubdtype(raw.dtype, np.floating):
+            return np.asarray(raw == raw.dtype.type(nodata))
+        # An integer raster cannot hold a fractional nodata; comparing as integers is exact for 64 bits too.
+        return np.asarray(raw == int(nodata)) if float(nodata).is_integer() else np.zeros(raw.shape, dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +251,7 @@ class Modality:
             values = self._lazy()
         else:
             values = self.read(slice(None), slice(None))
-        coords: dict[str, Any] = dict(xr_coords(self.grid, always_yx=True))
+        coords: dict[Any, Any] = dict(xr_coords(self.grid, always_yx=True))
         coords |= {"time": ("time", self.times), "band": ("band", list(self.band_names))}
         coords |= self._per_band()
         array = xr.DataArray(values, dims=DIMS, coords=coords, name=self.name, attrs=self._attrs())

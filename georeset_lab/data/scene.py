@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from georeset_lab.data.modality import Modality
+from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.errors import GridMismatch, UnknownModality
 
 if TYPE_CHECKING:
     from odc.geo import CRS
     from odc.geo.geom import BoundingBox
 
-__all__ = ["Scene"]
+__all__ = ["Calibration", "Modality", "Scene"]
 
 
 @dataclass(frozen=True, eq=False)
