@@ -1,0 +1,321 @@
+"""From stored numbers to physical units: what scale and offset an array carries, decided by stated rules.
+
+The order of trust: what the caller says (``scale=``), what the file says, what the numbers say. Every choice is checked
+against the numbers (reflectance about 0..1, kelvin, dB, metres) and a choice they contradict is refused with the call
+that fixes it. Sentinel-2's +1000 has a module of its own, ``readers/baseline.py``. No files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.modality import Calibration
+from georeset_lab.data.readers.baseline import baseline_offset
+from georeset_lab.data.sensors import Encoding, Sensor
+from georeset_lab.errors import UnitError
+
+Stated = Sequence[tuple[float, float] | None]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A sample of an array, band by band: low, middle and high values of the valid pixels, in stored units."""
+
+    low: np.ndarray
+    """First percentile, shape (C,); NaN for a band without valid pixels."""
+    middle: np.ndarray
+    high: np.ndarray
+    """99th percentile."""
+    least: np.ndarray
+    most: np.ndarray
+    integer: bool
+    """Whether the stored type is an integer."""
+    byte: bool
+    """Whether it has eight bits."""
+
+    @classmethod
+    def of(cls, sample: np.ndarray, dtype: np.dtype) -> Numbers:
+        """Statistics of a sample ``(band, pixel)``, float, NaN where missing."""
+        empty = np.full(sample.shape[0], np.nan)
+        rows = [empty.copy() for _ in range(5)]
+        for band, values in enumerate(sample):
+            valid = values[np.isfinite(values)]
+            if valid.size:
+                for row, value in zip(rows, np.percentile(valid, (1, 50, 99, 0, 100)), strict=True):
+                    row[band] = value
+        return cls(*rows, integer=dtype.kind in "iu", byte=dtype.itemsize == 1)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pixel is valid."""
+        return not np.isfinite(self.middle).any()
+
+    def physical(self, scale: np.ndarray, offset: np.ndarray) -> Numbers:
+        """The same statistics after scaling."""
+        rows = [row * scale + offset for row in (self.low, self.middle, self.high, self.least, self.most)]
+        return replace(self, low=rows[0], middle=rows[1], high=rows[2], least=rows[3], most=rows[4], integer=False)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A calibration, the reason for it, and whether it was inferred from the numbers (then the caller warns)."""
+
+    calibration: Calibration
+    note: str
+    inferred: bool = False
+
+
+def decide(
+    numbers: Numbers,
+    bands: Sequence[BandSpec],
+    *,
+    name: str,
+    sensor: Sensor | None = None,
+    stated: Stated = (),
+    given: tuple[float, float] | Mapping[str, tuple[float, float]] | float | None = None,
+    nodata: float | None = None,
+) -> Decision:
+    """Calibration of an array.
+
+    Parameters
+    ----------
+    numbers : Numbers
+        Statistics of the stored numbers.
+    bands : sequence of BandSpec
+        What each band measures.
+    name : str
+        Modality, for messages.
+    sensor : Sensor, optional
+        Product whose encodings are tried when neither the caller nor the file says anything.
+    stated : sequence of (scale, offset) or None
+        What the file says of each band, if that is not applied yet.
+    given : (scale, offset), scale, or mapping band -> (scale, offset)
+        What the caller says.
+    nodata : float, optional
+        Stored number that means "not measured", as the file says.
+
+    Raises
+    ------
+    UnitError
+        The numbers contradict what was said, or fit no way of storing that is known, or fit several.
+    """
+    nodata = _nodata(nodata, sensor, numbers)
+    if given is not None:
+        scale, offset = _given(given, bands, name)
+        decision = Decision(Calibration(scale, offset, nodata), f"scale and offset as given: {_say(scale, offset)}")
+    elif any(s is not None and s != (1.0, 0.0) for s in stated):
+        decision = _as_stated(stated, bands, numbers, sensor, nodata, name)
+    elif numbers.empty:
+        decision = Decision(_blind(bands, sensor, nodata), "no valid pixel: units could not be checked")
+    else:
+        decision = _inferred(numbers, bands, sensor, nodata, name)
+    if not numbers.empty:
+        problem = _implausible(numbers, bands, decision.calibration)
+        if problem:
+            raise UnitError(f"Modality {name!r}: {decision.note}, but then {problem}. {_advice(name)}")
+    return decision
+
+
+def _inferred(
+    numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None, name: str
+) -> Decision:
+    kinds = {b.kind for b in bands}
+    if kinds == {"backscatter"}:
+        return _backscatter(numbers, sensor, bands, nodata, name)
+    if numbers.byte and "reflectance" in kinds:
+        raise UnitError(
+            f"Modality {name!r} holds 8-bit numbers ({_range(numbers)}): display-stretched pictures or raw counts, "
+            f"which no rule turns into reflectance. {_advice(name)}"
+        )
+    fitting = [(e, c) for e, c in _candidates(numbers, bands, sensor, nodata) if not _implausible(numbers, bands, c)]
+    if sensor is not None and sensor.name.startswith("sentinel-2"):
+        fitting = _by_baseline(fitting, numbers, bands, name)
+    if not fitting:
+        product = f"a way in which {sensor.name} is stored" if sensor else "reflectance 0..1"
+        raise UnitError(f"Modality {name!r} holds numbers {_range(numbers)}, which do not fit {product}. {_advice(name)}")
+    if len(fitting) > 1:
+        ways = "; ".join(f"{label} ({_say(c.scale, c.offset)})" for label, c in fitting)
+        raise UnitError(f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {ways}. {_advice(name)}")
+    label, calibration = fitting[0]
+    certain = label == "physical values" or sensor is None or len(sensor.encodings) == 1
+    why = f"the file states no scale; its numbers {_range(numbers)} fit {label}: {_say(calibration.scale, calibration.offset)}"
+    return Decision(calibration, why, inferred=not certain)
+
+
+def _candidates(
+    numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None
+) -> list[tuple[str, Calibration]]:
+    """Ways in which the numbers may be stored: each encoding of the product, and physical values as they are."""
+    ones, zeros = (1.0,) * len(bands), (0.0,) * len(bands)
+    found = [] if sensor is None else [(e.name, replace(_calibration(e, bands), nodata=nodata)) for e in sensor.encodings]
+    reflective = any(b.kind == "reflectance" for b in bands)
+    if not (numbers.integer and reflective):
+        found.append(("physical values", Calibration(ones, zeros, nodata)))
+        if sensor is not None and sensor.name.startswith("sentinel-2"):
+            found.append(("reflectance + 0.1", Calibration(ones, (-0.1,) * len(bands), nodata)))
+    distinct: list[tuple[str, Calibration]] = []
+    for label, calibration in found:
+        if all((calibration.scale, calibration.offset) != (c.scale, c.offset) for _, c in distinct):
+            distinct.append((label, calibration))
+    return distinct
+
+
+def _by_baseline(
+    fitting: list[tuple[str, Calibration]], numbers: Numbers, bands: Sequence[BandSpec], name: str
+) -> list[tuple[str, Calibration]]:
+    """Of candidates that differ in the +1000 only, the one that the dark pixels show."""
+    offsets = {c.offset[0] for _, c in fitting}
+    if len(fitting) < 2 or offsets != {0.0, -0.1}:
+        return fitting
+    counts = fitting[0][1].scale[0] * 1e4
+    verdict = baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
+    if verdict == "undecided":
+        raise UnitError(
+            f"Modality {name!r} may or may not carry Sentinel-2's +1000: its darkest pixels are bright ({_range(numbers)}), "
+            f"as over cloud, snow or bare ground. {_advice(name)} Use (1e-4, -0.1) with the offset, (1e-4, 0) without."
+        )
+    wanted = -0.1 if verdict == "offset" else 0.0
+    return [(label, c) for label, c in fitting if c.offset[0] == wanted]
+
+
+def _backscatter(
+    numbers: Numbers, sensor: Sensor | None, bands: Sequence[BandSpec], nodata: float | None, name: str
+) -> Decision:
+    """Decibels are negative nearly everywhere; linear power never is, and lies below 1 nearly everywhere."""
+    plain = Calibration.identity(len(bands), nodata)
+    if not numbers.integer and np.nanmedian(numbers.middle) < 0:
+        return Decision(plain, f"stored in dB ({_range(numbers)})")
+    if not numbers.integer and np.nanmin(numbers.least) >= 0 and np.nanmedian(numbers.middle) < 2:
+        note = f"stored as linear power ({_range(numbers)}), turned into dB"
+        return Decision(replace(plain, to_db=True), note, inferred=True)
+    raise UnitError(
+        f"Modality {name!r} holds backscatter as {_range(numbers)}: neither dB nor linear power. Convert it first "
+        f"(for counts of amplitude 20 * log10(count) + the product's constant), or pass scale={{{name!r}: (scale, offset)}}."
+    )
+
+
+def _as_stated(
+    stated: Stated,
+    bands: Sequence[BandSpec],
+    numbers: Numbers,
+    sensor: Sensor | None,
+    nodata: float | None,
+    name: str,
+) -> Decision:
+    pairs = [s or (1.0, 0.0) for s in stated]
+    scale, offset = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+    calibration = Calibration(scale, offset, nodata)
+    if not numbers.empty and not numbers.integer and not _implausible(numbers, bands, Calibration.identity(len(bands))):
+        problem = _implausible(numbers, bands, calibration)
+        if problem:
+            raise UnitError(
+                f"Modality {name!r}: the source states {_say(scale, offset)}, but its numbers ({_range(numbers)}) are "
+                f"physical already: applying it again gives {problem}. Drop the attribute or pass scale=1."
+            )
+    _check_baseline(calibration, numbers, bands, sensor, name)
+    return Decision(calibration, f"scale and offset as the file states: {_say(scale, offset)}")
+
+
+def _check_baseline(
+    calibration: Calibration, numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, name: str
+) -> None:
+    """Refuse a stated Sentinel-2 offset that the dark pixels contradict: such flags are often wrong."""
+    if numbers.empty or sensor is None or not sensor.name.startswith("sentinel-2"):
+        return
+    counts = np.array(calibration.scale) * 1e4
+    verdict = baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
+    stated = "no offset" if calibration.offset[0] > -0.05 else "offset"
+    if verdict not in ("undecided", stated):
+        raise UnitError(
+            f"Modality {name!r}: the file states {_say(calibration.scale, calibration.offset)}, but its dark pixels "
+            f"({_range(numbers)}) show {'no +1000' if verdict == 'no offset' else 'the +1000 of baseline 04.00'}. {_advice(name)}"
+        )
+
+
+_PLAUSIBLE: Mapping[str, tuple[float, float]] = {
+    "reflectance": (-0.15, 1.7),
+    "temperature": (170.0, 400.0),
+    "backscatter": (-60.0, 30.0),
+    "elevation": (-600.0, 9000.0),
+}
+"""Range of the middle value of a band, in physical units, generous: snow 1.2, deep ocean trenches are not in a DEM."""
+
+
+def _implausible(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calibration) -> str:
+    """Why these numbers cannot be what the calibration makes of them; empty if they can."""
+    value = numbers.physical(np.array(calibration.scale), np.array(calibration.offset))
+    if not calibration.to_db and calibration.planck is None:
+        for band, middle in zip(bands, value.middle, strict=True):
+            low, high = _PLAUSIBLE[band.kind]
+            if np.isfinite(middle) and not low <= middle <= high:
+                return f"band {band.name} would have a middle value of {middle:.4g}, outside {low:g}..{high:g}"
+    optical = np.array([b.kind == "reflectance" for b in bands]) & np.isfinite(value.low)
+    if not optical.any():
+        return ""
+    low, high = np.sort(value.low[optical]), value.high[optical].max()
+    second = low[1] if low.size > 1 else low[0]
+    if second < -0.03:
+        return f"its darkest pixels would reflect {second:.3f}, below zero"
+    if high > 2.0:
+        return f"its brightest pixels would reflect {high:.3g}, far above one"
+    if high < 5e-4:
+        return f"all its pixels would reflect less than {high:.2g}, as if scaled twice"
+    if low[0] > 0.5 and numbers.integer:
+        return f"its darkest pixels would reflect {low[0]:.2f} in every band"
+    return ""
+
+
+def _calibration(encoding: Encoding, bands: Sequence[BandSpec]) -> Calibration:
+    return encoding.calibration(bands)
+
+
+def _blind(bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None) -> Calibration:
+    if sensor is None or not sensor.encodings:
+        return Calibration.identity(len(bands), nodata)
+    return replace(_calibration(sensor.encodings[0], bands), nodata=nodata)
+
+
+def _nodata(stated: float | None, sensor: Sensor | None, numbers: Numbers) -> float | None:
+    """What the file states, else what the product defines (counts only: 0 is a fine reflectance)."""
+    if stated is not None or sensor is None or not sensor.encodings or not numbers.integer:
+        return stated
+    return sensor.encodings[0].nodata
+
+
+def _given(given: Any, bands: Sequence[BandSpec], name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if isinstance(given, Mapping):
+        missing = [b.name for b in bands if b.name not in given]
+        if missing:
+            raise UnitError(f"scale= of modality {name!r} names no value for {', '.join(missing)}.")
+        pairs = [_pair(given[b.name], name) for b in bands]
+    else:
+        pairs = [_pair(given, name)] * len(bands)
+    return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
+
+def _pair(value: Any, name: str) -> tuple[float, float]:
+    try:
+        numbers = tuple(float(v) for v in (value if isinstance(value, Sequence) else (value, 0.0)))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != 2:
+        raise UnitError(f"scale= of modality {name!r} is {value!r}; give (scale, offset) or a single scale.")
+    return numbers[0], numbers[1]
+
+
+def _advice(name: str) -> str:
+    return f"State it: load_scene(..., scale={{{name!r}: (scale, offset)}}) with physical = number * scale + offset."
+
+
+def _say(scale: Sequence[float], offset: Sequence[float]) -> str:
+    pairs = list(dict.fromkeys(zip(scale, offset, strict=True)))
+    return " / ".join(f"x {s:g} {'+' if o >= 0 else '-'} {abs(o):g}" for s, o in pairs[:3]) + (" ..." if pairs[3:] else "")
+
+
+def _range(numbers: Numbers) -> str:
+    return f"{np.nanmin(numbers.low):.4g} to {np.nanmax(numbers.high):.4g}" if not numbers.empty else "none"
