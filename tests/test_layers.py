@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "georeset_lab"
 # From the top (knows nothing) to the bottom (knows all); the contract of design.md section 5.
 ORDER = (
     "errors",
+    "files",
     "data",
     "models",
     "losses",
