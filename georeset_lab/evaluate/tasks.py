@@ -1,0 +1,124 @@
+"""The five real data sets as few-shot tasks: scene, labels, groups and sides. No features and no scores here.
+
+Places of the *test for ever* list only: nothing is ever trained or tuned on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from georeset_lab.data.scene import Scene
+from georeset_lab.errors import GeoresetWarning, SceneReadError
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+@dataclass(frozen=True)
+class Task:
+    """One place with labels, ready to be split."""
+
+    name: str
+    title: str
+    scene: Scene
+    grid: GeoBox
+    labels: np.ndarray
+    """(Y, X) int, class code, 0 = none."""
+    groups: np.ndarray
+    """(Y, X) int, block, polygon or tile, -1 = none."""
+    side: np.ndarray
+    """(Y, X) int8, 0 = teaches, 1 = is tested, -1 = neither."""
+    classes: dict[int, str]
+    """The codes that take part."""
+    rule: str
+    """How the classes and the sides were chosen, for the report."""
+    identity: str
+    """SHA-256 of the files it was read from."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """How to make a task from the folder of data sets."""
+
+    name: str
+    title: str
+    files: tuple[str, ...]
+    load: Callable[[Path, TaskSpec], Task]
+
+    def read(self, data: Path) -> Task:
+        """Read the task.
+
+        Raises
+        ------
+        SceneReadError
+            One of its files is not under `data`.
+        """
+        missing = [f for f in self.files if not (data / f).is_file()]
+        if missing:
+            raise SceneReadError(
+                f"Task {self.name!r} needs {', '.join(missing)} in {data}. Pass the folder that holds the data sets "
+                f"({', '.join(sorted({f.split('/')[0] for f in self.files}))}) as data=, or leave the task out."
+            )
+        with warnings.catch_warnings():
+            # Units and offsets of these files were checked by hand (their SOURCE.md); the notes stay on the scene.
+            warnings.simplefilter("ignore", GeoresetWarning)
+            return self.load(data, self)
+
+    def identity(self, data: Path) -> str:
+        """SHA-256 over names and contents of its files."""
+        digest = hashlib.sha256()
+        for name in self.files:
+            digest.update(name.encode() + b"\0" + hashlib.sha256((data / name).read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def all_tasks() -> tuple[TaskSpec, ...]:
+    """The tasks of ``georeset evaluate first``, in the order of the report."""
+    from georeset_lab.evaluate import places
+
+    chips, s2, l5 = "terramind-chips", "rstoolbox-sentinel2-para", "rstoolbox-landsat5-para"
+    enmap, patch = "enmap-potsdam", "eolearn-testeopatch"
+    dates = ("2015-07-11", "2015-08-30", "2015-09-09")
+
+    def chip(name: str, title: str, folder: str) -> TaskSpec:
+        files = tuple(f"{chips}/{folder}/{f}.tif" for f in ("S2L2A", "S1RTC", "LULC"))
+        return TaskSpec(name, title, files, places.read_chip)
+
+    return (
+        chip("chile", "Chile, river town (S2 + S1, model-made land cover)", "433D_629L_3_1"),
+        chip("denmark", "Denmark, farmland (S2 + S1, model-made land cover)", "637U_59R_1_3"),
+        TaskSpec(
+            "para-s2",
+            "Para, Brazil (Sentinel-2, hand polygons)",
+            (f"{s2}/S2_L2A_10m_12bands_x10000.tif", f"{s2}/training_polygons.geojson"),
+            places.read_para_s2,
+        ),
+        TaskSpec(
+            "para-l5",
+            "Tucurui, Brazil (Landsat 5 TM, hand polygons)",
+            (f"{l5}/LT52240631988227_TM_7bands_DN.tif", f"{l5}/training_polygons.geojson"),
+            places.read_para_l5,
+        ),
+        TaskSpec(
+            "potsdam",
+            "Potsdam (EnMAP, hand-made land cover, upstream tiles)",
+            tuple(
+                f"{enmap}/{f}"
+                for f in ("enmap_potsdam_mosaic.tif", "landcover_mosaic.tif", "bands.csv", "train_files.csv")
+            )
+            + tuple(f"{enmap}/{f}" for f in ("validation_files.csv", "test_files.csv")),
+            places.read_enmap,
+        ),
+        TaskSpec(
+            "slovenia",
+            "Slovenia (Sentinel-2 L1C, three dates, land use)",
+            (*(f"{patch}/S2_L1C_{d}.tif" for d in dates), f"{patch}/LULC.tif"),
+            places.read_eopatch,
+        ),
+    )
