@@ -1,0 +1,286 @@
+"""`encode`: a scene becomes `Embeddings`. Here it is decided onto which grid, and what is recorded of how.
+
+What to encode is in ``select.py``, the geometry in ``tiles.py``, reading in ``source.py``, resampling in ``regrid.py``,
+the loop that reads, encodes and writes at the same time in ``pipeline.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+
+from georeset_lab.data.scene import Scene
+from georeset_lab.embed.embeddings import Embeddings
+from georeset_lab.embed.expert import FORMS, Form
+from georeset_lab.embed.provenance import provenance
+from georeset_lab.embed.select import by_date, chosen
+from georeset_lab.embed.sinks import MemorySink, StoreSink
+from georeset_lab.embed.source import Source
+from georeset_lab.embed.tiles import PIXELS_PER_CELL, Tile, output_grid, pixel_size, tile_plan
+from georeset_lab.errors import CoarsenedOutput, InvalidOption
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+    from georeset_lab.embed.pipeline import Progress
+    from georeset_lab.models.checkpoint import Model
+
+__all__ = ["encode"]
+
+TILE_CELLS = 96
+"""Side of a tile in cells of the finest modality: 5.8 km of Sentinel-2, 576 x 576 pixels."""
+
+CHUNK_PX = 256
+"""Largest side of a chunk of a store; a tile is a whole number of chunks, so that reading one pixel costs little."""
+
+_BAR_DELAY_S = 2.0
+
+
+@overload
+def encode(
+    scene: Scene,
+    *,
+    model: str | os.PathLike[str] | Model = ...,
+    modalities: Sequence[str] | None = ...,
+    resolution_m: float | None = ...,
+    out: str | os.PathLike[str] | None = ...,
+    dtype: Form = ...,
+    cell_m: float | None = ...,
+    per: None = ...,
+    device: str = ...,
+    progress: bool = ...,
+    tile_cells: int = ...,
+) -> Embeddings: ...
+@overload
+def encode(
+    scene: Scene,
+    *,
+    model: str | os.PathLike[str] | Model = ...,
+    modalities: Sequence[str] | None = ...,
+    resolution_m: float | None = ...,
+    out: str | os.PathLike[str] | None = ...,
+    dtype: Form = ...,
+    cell_m: float | None = ...,
+    per: Literal["date"] | None,
+    device: str = ...,
+    progress: bool = ...,
+    tile_cells: int = ...,
+) -> Embeddings | dict[np.datetime64, Embeddings]: ...
+def encode(
+    scene: Scene,
+    *,
+    model: str | os.PathLike[str] | Model = "default",
+    modalities: Sequence[str] | None = None,
+    resolution_m: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    dtype: Form = "float16",
+    cell_m: float | None = None,
+    per: Literal["date"] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    tile_cells: int = TILE_CELLS,
+) -> Embeddings | dict[np.datetime64, Embeddings]:
+    """Mean and variance of an embedding for every pixel of a scene, from each modality alone and from all together.
+
+    Parameters
+    ----------
+    scene : Scene
+    model : str, path or Model
+        ``"default"``, a name from `list_models`, a folder that `train` wrote, or a loaded model.
+    modalities : sequence of str, optional
+        What to encode. By default all, except that of two products of the same acquisitions (Sentinel-2 L1C and L2A)
+        the lower level is left out, because they are one measurement; name both to have both.
+    resolution_m : float, optional
+        Pixel of the map in metres. The pixel of a modality gives exactly its grid. A coarser map holds the mean of eta
+        and tau over the pixels whose centres fall in; a finer one repeats the nearest. By default the finest pixel of
+        the scene, coarsened to a whole multiple beyond 4 million pixels (with a warning).
+    out : path, optional
+        Zarr store to stream to. Memory then does not depend on the size of the scene. If the call is interrupted or
+        killed, the same call goes on where it stopped.
+    dtype : {"float16", "float32", "int8"}
+        How the result is held.
+    cell_m : float, optional
+        Side of the ground square that one context token stands for, instead of six pixels of each modality. Pixels are
+        repeated or averaged, so that a cell is 6 x 6 samples of ``cell_m / 6``.
+    per : {"date"}, optional
+        Encode each day by itself instead of all dates of a modality together. What has no date (a DEM) joins each.
+    device : str
+        ``"auto"`` is the GPU if there is one; or any torch device.
+    progress : bool
+        Show a bar if it takes more than two seconds.
+    tile_cells : int
+        Side of a tile in cells of the finest modality. Changes memory and speed, never the result.
+
+    Returns
+    -------
+    Embeddings
+        On one grid over the ground that all modalities share; ``.scene`` is the scene. A pixel that nothing measured
+        has the prior: mean 0, variance 1. With ``per="date"``, a dict from day (datetime64[D]) to Embeddings, in order;
+        if ``out`` is given, it is a folder with one store for each day.
+
+    Raises
+    ------
+    UnknownModality
+        ``modalities`` names something the scene does not have.
+    CheckpointError
+        There is no such model, or it is damaged.
+    StoreError
+        ``out`` holds something else, or the disk refuses.
+    GridMismatch
+        The modalities share no ground.
+
+    Warns
+    -----
+    CoarsenedOutput
+        The default resolution was lowered to stay within 4 million pixels.
+
+    Notes
+    -----
+    Attention windows are anchored to multiples of the cell in the CRS: neither tiles nor crops change a value (a crop,
+    none farther than one window, 8 cells, from its edge). A rotated grid is anchored at its own first pixel instead.
+    All dates of a block are in memory at once; blocks shrink so that the encoder stays within about 640 MiB
+    (`pipeline.block_cells`).
+
+    Examples
+    --------
+    >>> import georeset_lab as gl
+    >>> emb = encode(gl.load_scene("simulated", size=(48, 48)), progress=False)
+    >>> emb.shape, emb.dim
+    ((48, 48), 64)
+    """
+    if dtype not in FORMS:
+        raise InvalidOption(f"Embeddings cannot be held as {dtype!r}; choose one of {', '.join(FORMS)}.")
+    if tile_cells < 1:
+        raise InvalidOption(
+            f"tile_cells={tile_cells}; give the side of a tile in cells, at least 1 (default {TILE_CELLS})."
+        )
+    part, notes = chosen(scene, modalities)
+    whole = _Call(scene, _model(model), resolution_m, dtype, cell_m, device, progress, tile_cells, notes)
+    if per is None:
+        return whole.encode(part, dict.fromkeys(part.modalities), out)
+    if per != "date":
+        raise InvalidOption(f"per={per!r}; use per='date' for one result for each day, or leave it out for one in all.")
+    days = by_date(part)
+    return {
+        day: whole.encode(part.only(*dates), dates, None if out is None else Path(out) / f"{day}.zarr")
+        for day, dates in days.items()
+    }
+
+
+class _Call:
+    """The arguments of one call, and the steps that follow from them."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        model: Model,
+        resolution_m: float | None,
+        dtype: Form,
+        cell_m: float | None,
+        device: str,
+        progress: bool,
+        tile_cells: int,
+        notes: list[str],
+    ) -> None:
+        from georeset_lab.embed.device import on_device
+
+        self.scene, self.model, self.dtype, self.cell_m = scene, model, dtype, cell_m
+        self.progress, self.tile_cells, self.notes = progress, tile_cells, notes
+        self.encoder, self.device = on_device(model.encoder, device)
+        # The grid is that of the whole scene, so that maps of any choice of modalities and dates lie on each other.
+        self.grid, factor = output_grid([m.grid for m in scene.modalities.values()], resolution_m)
+        if factor > 1:
+            height, width = pixel_size(self.grid)
+            warnings.warn(
+                f"At its finest pixel this scene has more than 4 million pixels, so the map was made {factor} times "
+                f"coarser: {height:g} x {width:g} m, {self.grid.shape.y} x {self.grid.shape.x} pixels. "
+                "Pass resolution_m= for another pixel, and out= to stream a large map to disk.",
+                CoarsenedOutput,
+                stacklevel=3,
+            )
+
+    def encode(
+        self, scene: Scene, dates: Mapping[str, list[int] | None], out: str | os.PathLike[str] | None
+    ) -> Embeddings:
+        """Encode these dates (None: all) of the scene's modalities."""
+        from georeset_lab.embed.pipeline import Job, run
+
+        config = self.encoder.config
+        sources = {
+            name: Source(
+                scene[name],
+                stride_cells=config.stride,
+                margin_cells=self.encoder.margin_cells,
+                dates=dates[name],
+                cell_m=self.cell_m,
+            )
+            for name in scene
+        }
+        chunk, tile_px = _tile_px(self.grid, min(s.cell_m for s in sources.values()), self.tile_cells)
+        attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
+        half = self.dtype == "float16"
+        job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, self.tile_cells)
+        sink: StoreSink | MemorySink
+        if out is None:
+            sink = MemorySink(self.grid, tuple(sources), config.latent_dim, job.dtype)
+        else:
+            sink = StoreSink.open(out, self.grid, tuple(sources), config.latent_dim, self.dtype, chunk, attrs)
+        tiles = tile_plan((self.grid.shape.y, self.grid.shape.x), tile_px)
+        todo = [t for t in tiles if sink.wants(t)]
+        try:
+            with _bar(self.progress, tiles, todo, len(sources)) as bar:
+                run(job, todo, sink, bar)
+        except KeyboardInterrupt as err:
+            if out is None:
+                raise
+            left = sum(map(sink.wants, tiles))
+            raise KeyboardInterrupt(
+                f"Stopped; {len(tiles) - left} of {len(tiles)} tiles are in {os.fspath(out)}.partial. "
+                "The same call resumes there."
+            ) from err
+        result = sink.finish(attrs)
+        result.scene = self.scene
+        return result.astype("int8") if self.dtype == "int8" and out is None else result
+
+
+def _model(model: str | os.PathLike[str] | Model) -> Model:
+    from georeset_lab.models.checkpoint import Model, load_model
+
+    return model if isinstance(model, Model) else load_model(os.fspath(model))
+
+
+def _tile_px(grid: GeoBox, cell_m: float, tile_cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Output pixels of a chunk and of a tile of about ``tile_cells`` cells, with at most six output pixels per cell."""
+    chunk, tile = [], []
+    for size, n in zip(pixel_size(grid), grid.shape, strict=True):
+        wanted = min(max(int(tile_cells * cell_m / size + 1e-6), 1), tile_cells * PIXELS_PER_CELL, n)
+        wanted = -(-n // -(-n // wanted))  # equal tiles: 600 pixels are two tiles of 300, not of 576 and 24
+        parts = -(-wanted // CHUNK_PX)
+        chunk.append(-(-wanted // parts))
+        tile.append(chunk[-1] * parts)
+    return (chunk[0], chunk[1]), (tile[0], tile[1])
+
+
+def _bar(show: bool, tiles: Sequence[Tile], todo: Sequence[Tile], n: int) -> AbstractContextManager[Progress]:
+    from tqdm.auto import tqdm
+
+    def pixels(some: Sequence[Tile]) -> int:
+        return n * sum(t.rows.size * t.cols.size for t in some)
+
+    if not show:
+        return nullcontext(_Silent())
+    return tqdm(
+        total=pixels(tiles), initial=pixels(tiles) - pixels(todo), desc="encode", unit="px", unit_scale=True,
+        delay=_BAR_DELAY_S,
+    )  # fmt: skip
+
+
+class _Silent:
+    def update(self, n: float, /) -> None:
+        """Show nothing."""

@@ -1,0 +1,171 @@
+"""Read, encode and write at the same time: one thread reads the next block, one writes the last tile, this one encodes.
+
+What is encoded is decided in `tiles.py`, what is kept in the sink. At any moment there are one block read ahead, one in
+the encoder, one tile being filled and one being written; so memory does not grow with the scene.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from odc.geo.geobox import GeoBox
+
+from georeset_lab.embed.regrid import Regrid
+from georeset_lab.embed.source import Source
+from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, Tile
+from georeset_lab.models.encoder import Encoder
+
+BLOCK_BYTES = 640 << 20
+"""What the encoder may use for one block; blocks of long series or of many bands are made smaller to stay below."""
+
+_HALF_MAX = float(np.finfo(np.float16).max)
+
+Natural = tuple[np.ndarray, np.ndarray]
+"""eta and tau of a tile, each (y, x, D)."""
+
+
+class Sink(Protocol):
+    """Where finished tiles go."""
+
+    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+        """Keep eta and tau of every modality of one tile. Called from one other thread, one tile at a time."""
+
+
+class Progress(Protocol):
+    """What is told how many pixels are done; a tqdm bar, for one."""
+
+    def update(self, n: float, /) -> object:
+        """Add ``n`` pixels."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that `run` needs to know."""
+
+    encoder: Encoder
+    sources: Mapping[str, Source]
+    grid: GeoBox
+    """Of the output."""
+    dtype: type[np.float16] | type[np.float32]
+    device: torch.device
+    max_cells: int
+    """Side of a block in cells, if the modality has few layers."""
+    rules: Mapping[str, Regrid] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", {n: Regrid(s.grid, self.grid) for n, s in self.sources.items()})
+
+
+@dataclass(frozen=True)
+class _Step:
+    tile: Tile
+    name: str
+    block: Block | None
+    """None for a modality that does not reach the tile."""
+    ends_modality: bool
+    ends_tile: bool
+
+
+def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None:
+    """Encode tiles in order and hand each to the sink. An exception (Ctrl-C too) leaves whole tiles only."""
+    with ThreadPoolExecutor(1, "encode-read") as reader, ThreadPoolExecutor(1, "encode-write") as writer:
+        writing: Future[None] | None = None
+        experts: dict[str, Natural] = {}
+        for step, pixels in _read_ahead(job, tiles, reader):
+            tile = step.tile
+            if step.name not in experts:
+                shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
+                # The dtype of the result where tiles are copied into place; float32 where they are summed up.
+                dtype = job.dtype if job.rules[step.name].is_identity else np.float32
+                experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
+            if pixels is not None and step.block is not None:
+                _encode(job, step.name, step.block, pixels, tile, experts[step.name])
+            del pixels
+            if step.ends_modality:
+                experts[step.name] = _finish(job, step.name, tile, experts[step.name])
+                progress.update(tile.rows.size * tile.cols.size)
+            if step.ends_tile:
+                if writing is not None:
+                    writing.result()
+                writing, experts = writer.submit(sink.write, tile, experts), {}
+        if writing is not None:
+            writing.result()
+
+
+def block_cells(source: Source, max_cells: int, *, n_virtual: int, margin_cells: int, budget: int = BLOCK_BYTES) -> int:
+    """Side of a block in cells: ``max_cells``, or less where dates and bands would not fit ``budget`` bytes.
+
+    The encoder's peak is about ``4 * (T * (4 C + 6 R) + 10 R)`` bytes for a pixel with T dates, C bands and R virtual
+    bands, margin included. One window is the least it can be given; a series of 200 dates of 12 bands still fits then.
+    """
+    per_pixel = 4 * (source.layers * 4 + len(source.dates) * 6 * n_virtual + 10 * n_virtual)
+    side = math.isqrt(budget // per_pixel) // PIXELS_PER_CELL - 2 * margin_cells
+    return max(min(max_cells, side), 1)
+
+
+def _steps(job: Job, tiles: Sequence[Tile]) -> Iterator[_Step]:
+    cells = {
+        name: block_cells(
+            source, job.max_cells, n_virtual=job.encoder.config.n_virtual, margin_cells=job.encoder.margin_cells
+        )
+        for name, source in job.sources.items()
+    }
+    for tile in tiles:
+        for i, (name, source) in enumerate(job.sources.items()):
+            rows, cols = job.rules[name].footprint(tile.rows, tile.cols)
+            blocks: list[Block | None] = list(source.lattice.blocks(rows, cols, max_cells=cells[name]))
+            blocks = blocks or [None]
+            for j, block in enumerate(blocks):
+                last = j == len(blocks) - 1
+                yield _Step(tile, name, block, last, last and i == len(job.sources) - 1)
+
+
+def _read_ahead(
+    job: Job, tiles: Sequence[Tile], reader: ThreadPoolExecutor
+) -> Iterator[tuple[_Step, np.ndarray | None]]:
+    """Steps with their pixels; the next step's are being read while the caller works on this one."""
+
+    def read(step: _Step) -> np.ndarray | None:
+        return job.sources[step.name].read(step.block) if step.block is not None else None
+
+    waiting: tuple[_Step, Future[np.ndarray | None]] | None = None
+    for step in _steps(job, tiles):
+        following = (step, reader.submit(read, step))
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+        waiting = following
+    if waiting is not None:
+        yield waiting[0], waiting[1].result()
+
+
+def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, out: Natural) -> None:
+    """Pass one block through the encoder and add what it says to the tile, in place."""
+    source, rule = job.sources[name], job.rules[name]
+    with torch.inference_mode():
+        gaussian = job.encoder.dense(
+            torch.from_numpy(pixels).to(job.device),
+            torch.from_numpy(source.bands).to(job.device),
+            cell_m=source.cell_m,
+            day_of_year=torch.from_numpy(source.day_of_year).to(job.device),
+            margin=job.encoder.margin_cells,
+        )
+        inside = (block.rows.within(block.core_rows), block.cols.within(block.core_cols))
+        for natural, target in zip(gaussian, out, strict=True):
+            part = natural[inside]
+            if target.dtype == np.float16:
+                part = part.clamp(-_HALF_MAX, _HALF_MAX).half()
+            rule.add(target, part.cpu().numpy(), block.rows, block.cols, tile.rows, tile.cols)
+
+
+def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:
+    rule = job.rules[name]
+    eta, tau = (rule.finish(a, tile.rows, tile.cols) for a in sums)
+    if eta.dtype != job.dtype:
+        eta, tau = (np.clip(a, -_HALF_MAX, _HALF_MAX).astype(job.dtype) for a in (eta, tau))
+    return eta, tau

@@ -1,0 +1,110 @@
+"""`Source`: the pixels of one modality as the encoder wants them, window by window, padded with NaN beyond the edge.
+
+The only place where encoding touches a scene's arrays. A window is read through `Modality.read`, so a lazy or streamed
+modality is never read whole, and stored integers become float32 only inside the window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from georeset_lab.data.bands import band_table
+from georeset_lab.data.modality import Modality
+from georeset_lab.embed.regrid import Regrid
+from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, CellLattice, Span, pixel_m, pixel_size, regular_grid
+from georeset_lab.errors import UnitError
+
+
+class Source:
+    """A modality on the lattice of its cells.
+
+    Parameters
+    ----------
+    modality : Modality
+    dates : sequence of int, optional
+        Which of its dates; all by default.
+    cell_m : float, optional
+        Side of a cell in metres instead of six pixels. Pixels are then repeated (cell smaller than six of them) or
+        averaged over what was measured (larger), so that a cell is 6 x 6 samples of ``cell_m / 6``.
+
+    Raises
+    ------
+    UnitError
+        ``cell_m`` is not a positive number.
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        *,
+        stride_cells: int,
+        margin_cells: int,
+        dates: list[int] | None = None,
+        cell_m: float | None = None,
+    ) -> None:
+        self.modality = modality
+        self.dates = list(range(len(modality.times))) if dates is None else dates
+        self.grid = modality.grid
+        self._resample: Regrid | None = None
+        if cell_m is not None:
+            if not 0 < cell_m < math.inf:
+                raise UnitError(f"cell_m={cell_m!r}; give the side of a cell in metres, above zero (e.g. 60).")
+            if any(abs(size * PIXELS_PER_CELL / cell_m - 1) > 1e-6 for size in pixel_size(modality.grid)):
+                self.grid = regular_grid(modality.grid, cell_m / PIXELS_PER_CELL)
+                self._resample = Regrid(modality.grid, self.grid)
+        self.cell_m = PIXELS_PER_CELL * pixel_m(self.grid)
+        self.lattice = CellLattice.of(self.grid, stride_cells=stride_cells, margin_cells=margin_cells)
+        self.bands = band_table(modality.bands)
+        self.day_of_year = day_of_year(modality.times[self.dates])
+
+    @property
+    def layers(self) -> int:
+        """Dates times bands: float32 values of one pixel."""
+        return len(self.dates) * len(self.modality.bands)
+
+    def read(self, block: Block) -> np.ndarray | None:
+        """Physical values of a block and its margin, (T, C, Y, X), float32; None if nothing in it was measured."""
+        rows, cols = block.read_rows, block.read_cols
+        inner_rows, inner_cols = rows.clip(0, self.grid.shape.y), cols.clip(0, self.grid.shape.x)
+        if not inner_rows.size or not inner_cols.size:
+            return None
+        inner = self._window(inner_rows, inner_cols)
+        if np.isnan(inner).all():
+            return None
+        out = np.full((len(self.dates), len(self.modality.bands), rows.size, cols.size), np.nan, np.float32)
+        out[:, :, inner_rows.within(rows), inner_cols.within(cols)] = inner
+        return out
+
+    def _window(self, rows: Span, cols: Span) -> np.ndarray:
+        if self._resample is None:
+            return self._pixels(rows, cols)
+        src_rows, src_cols = self._resample.footprint(rows, cols)
+        shape = (rows.size, cols.size, len(self.dates), len(self.modality.bands))
+        total, amount = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        if src_rows.size and src_cols.size:
+            values = np.moveaxis(self._pixels(src_rows, src_cols), (2, 3), (0, 1))
+            seen = np.isfinite(values)
+            self._resample.add(total, np.where(seen, values, np.float32(0)), src_rows, src_cols, rows, cols)
+            self._resample.add(amount, seen.astype(np.float32), src_rows, src_cols, rows, cols)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.moveaxis(total / amount, (0, 1), (2, 3))
+
+    def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
+        y, x = slice(*rows), slice(*cols)
+        if self.dates == list(range(len(self.modality.times))):
+            return self.modality.read(y, x)
+        return np.concatenate([self.modality.read(y, x, time=t) for t in self.dates])
+
+
+def day_of_year(times: np.ndarray) -> np.ndarray:
+    """Day of the year with its fraction, float32, 1..367; NaN for NaT.
+
+    Examples
+    --------
+    >>> day_of_year(np.array(["2020-01-01T12:00", "NaT"], "datetime64[ns]")).tolist()
+    [1.5, nan]
+    """
+    days = (times - times.astype("datetime64[Y]").astype(times.dtype)) / np.timedelta64(1, "D")
+    return np.asarray(days + 1, np.float32)
