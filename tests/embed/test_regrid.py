@@ -38,25 +38,20 @@ TARGETS = {
 
 
 def slow(source: GeoBox, target: GeoBox, values: np.ndarray) -> np.ndarray:
-    """What the definition says, one pixel at a time."""
+    """What the definition says, one target pixel at a time."""
     out = np.zeros((*target.shape, values.shape[2]))
     m = ~source.affine * target.affine
+    back = np.array(~m).reshape(3, 3)
     turned = abs(m.b) + abs(m.d) > 1e-9
     mean_y, mean_x = (abs(m.e) > 1, abs(m.a) > 1) if not turned else (abs(m.determinant) > 2,) * 2
-    hits = [[[] for _ in range(target.shape.x)] for _ in range(target.shape.y)]
+    sy, sx = np.indices(source.shape)
+    tx, ty, _ = np.floor(np.tensordot(back, np.stack([sx + 0.5, sy + 0.5, np.ones(sx.shape)]), 1) + 1e-6)
     for i in range(target.shape.y):
         for j in range(target.shape.x):
-            x, y = m * (j + 0.5, i + 0.5)
-            near_y, near_x = {int(np.floor(y + 1e-6))}, {int(np.floor(x + 1e-6))}
-            for sy in range(source.shape.y) if mean_y else near_y:
-                for sx in range(source.shape.x) if mean_x else near_x:
-                    if not (0 <= sy < source.shape.y and 0 <= sx < source.shape.x):
-                        continue
-                    tx, ty = ~m * (sx + 0.5, sy + 0.5)
-                    if (not mean_y or int(np.floor(ty + 1e-6)) == i) and (not mean_x or int(np.floor(tx + 1e-6)) == j):
-                        hits[i][j].append(values[sy, sx])
-            if hits[i][j]:
-                out[i, j] = np.mean(hits[i][j], axis=0)
+            x, y = np.floor(np.array(m).reshape(3, 3)[:2] @ (j + 0.5, i + 0.5, 1) + 1e-6)
+            hit = (ty == i if mean_y else sy == y) & (tx == j if mean_x else sx == x)
+            if hit.any():
+                out[i, j] = values[hit].mean(axis=0)
     return out
 
 

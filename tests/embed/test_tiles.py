@@ -49,7 +49,8 @@ def test_sentinel_and_landsat_cells_are_multiples_of_their_size_in_the_crs():
         lattice = CellLattice.of(g, stride_cells=4, margin_cells=8)
         block = next(lattice.blocks(Span(0, 60), Span(0, 60), max_cells=96))
         x, y = g.affine * (block.core_cols.start, block.core_rows.start)
-        assert x % (pixel * 24) == pytest.approx(0) and y % (pixel * 24) == pytest.approx(0)
+        assert x % (pixel * 24) == pytest.approx(0)
+        assert y % (pixel * 24) == pytest.approx(0)
 
 
 def test_a_rotated_grid_is_anchored_at_its_own_first_pixel():
@@ -70,7 +71,8 @@ def test_blocks_cover_what_was_asked_for_exactly_once(max_cells, rows, cols):
         hits[block.rows.within(rows), block.cols.within(cols)] += 1
         unit = 4 * PIXELS_PER_CELL
         for span, first in ((block.core_rows, lattice.row0), (block.core_cols, lattice.col0)):
-            assert (span.start + first) % unit == 0 and (span.stop + first) % unit == 0
+            assert (span.start + first) % unit == 0
+            assert (span.stop + first) % unit == 0
             assert span.size <= max(max_cells // 4, 1) * unit
         assert block.read_rows.size == block.core_rows.size + 2 * 8 * PIXELS_PER_CELL
     assert (hits == 1).all()
@@ -103,7 +105,8 @@ def test_the_default_output_is_coarsened_to_a_whole_multiple_within_the_limit():
     out, factor = output_grid([big])
     assert factor == 2
     assert math.prod(out.shape) <= 4_000_000
-    assert out.affine.a == 20 and out.affine.c == 600_000  # an absolute multiple of 20 m, not the scene's corner
+    assert out.affine.a == 20
+    assert out.affine.c == 600_000  # an absolute multiple of 20 m, not the scene's corner
     assert out.shape.x * 20 >= 30_000
 
 
