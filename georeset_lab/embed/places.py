@@ -1,0 +1,108 @@
+"""Places: ranked squares of whole cells that do not overlap. Scores of cells come in, a GeoDataFrame goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from georeset_lab.embed.locate import lonlat_of
+from georeset_lab.embed.tiles import PIXELS_PER_CELL, first_pixel, is_rotated
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from odc.geo.geobox import GeoBox
+
+    from georeset_lab.embed.embeddings import Embeddings
+    from georeset_lab.embed.scan import Scan
+
+__all__ = ["cell_phase", "rank_places"]
+
+MIN_OBSERVED = 0.5
+"""Share of a square that must be observed: a score of fewer pixels says little about the square."""
+
+
+def cell_phase(grid: GeoBox) -> tuple[int, int]:
+    """Row and column of pixel (0, 0) inside its cell; cells begin at absolute multiples of 6 pixels in the CRS."""
+    if is_rotated(grid):
+        return 0, 0
+    a = grid.affine
+    return first_pixel(a.f, a.e) % PIXELS_PER_CELL, first_pixel(a.c, a.a) % PIXELS_PER_CELL
+
+
+def rank_places(
+    emb: Embeddings, result: Scan, *, k: int, side: int, phase: tuple[int, int], exclude: tuple[np.ndarray, np.ndarray]
+) -> gpd.GeoDataFrame:
+    """The k best squares, greedily: the best first, then the best that does not overlap it, and so on.
+
+    Parameters
+    ----------
+    side : int
+        Side of a square in cells; squares begin at any cell.
+    exclude : (rows, columns) of pixels that no place may hold.
+
+    Returns
+    -------
+    GeoDataFrame
+        As in `georeset_lab.embed.search.Similar.places`; no rows if nothing is left.
+    """
+    sides = (min(side, result.cell_sum.shape[0]), min(side, result.cell_sum.shape[1]))
+    count = _boxes(result.cell_count, sides)
+    banned = np.zeros(result.cell_sum.shape, np.int64)
+    rows, cols = exclude
+    banned[(rows + phase[0]) // PIXELS_PER_CELL, (cols + phase[1]) // PIXELS_PER_CELL] = 1
+    ok = (count >= MIN_OBSERVED * sides[0] * sides[1] * PIXELS_PER_CELL**2) & (_boxes(banned, sides) == 0)
+    score = np.where(ok, _boxes(result.cell_sum, sides) / np.maximum(count, 1), -np.inf)
+    found = _greedy(score, sides, k)
+    return _frame(emb, [(r, c, float(score[r, c])) for r, c in found], sides, phase)
+
+
+def _boxes(cells: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """Sum over every square of cells, by its first row and column."""
+    out = np.zeros((cells.shape[0] - sides[0] + 1, cells.shape[1] - sides[1] + 1), cells.dtype)
+    for i in range(sides[0]):
+        for j in range(sides[1]):
+            out += cells[i : i + out.shape[0], j : j + out.shape[1]]
+    return out
+
+
+def _greedy(score: np.ndarray, sides: tuple[int, int], k: int) -> list[tuple[int, int]]:
+    left = score.copy()
+    found: list[tuple[int, int]] = []
+    while len(found) < k:
+        r, c = np.unravel_index(int(np.argmax(left)), left.shape)
+        if left[r, c] == -np.inf:
+            break
+        found.append((int(r), int(c)))
+        left[max(r - sides[0] + 1, 0) : r + sides[0], max(c - sides[1] + 1, 0) : c + sides[1]] = -np.inf
+    return found
+
+
+def _frame(
+    emb: Embeddings, found: list[tuple[int, int, float]], sides: tuple[int, int], phase: tuple[int, int]
+) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+    import shapely
+
+    height, width = (s * PIXELS_PER_CELL for s in sides)
+    records, squares = [], []
+    for rank, (r, c, score) in enumerate(found, start=1):
+        top, left = r * PIXELS_PER_CELL - phase[0], c * PIXELS_PER_CELL - phase[1]
+        window = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
+        _, variance, observed = emb.fused(*window)
+        lon, lat = lonlat_of(emb.grid, top + height / 2 - 0.5, left + width / 2 - 0.5)
+        records.append(
+            {
+                "rank": rank,
+                "score": score,
+                "uncertainty": float(variance[observed].mean(dtype=np.float64)),
+                "observed": float(observed.sum()) / (height * width),
+                "lon": float(lon),
+                "lat": float(lat),
+            }
+        )
+        corners = [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]
+        squares.append(shapely.Polygon([emb.grid.affine * corner for corner in corners]))
+    columns = ["rank", "score", "uncertainty", "observed", "lon", "lat"]
+    data = {name: [record[name] for record in records] for name in columns}
+    return gpd.GeoDataFrame(data, geometry=squares, crs=str(emb.grid.crs))
