@@ -9,7 +9,8 @@ from torch import Tensor
 
 from georeset_lab.errors import ShapeMismatch
 
-_PAIR_BUDGET = 4_000_000
+# Floats of one B x B x D temporary: small enough for the second-level cache of a laptop core.
+_PAIR_BUDGET = 250_000
 
 
 def pmi_scores(eta1: Tensor, tau1: Tensor, eta2: Tensor, tau2: Tensor) -> Tensor:
@@ -79,18 +80,17 @@ class _PairTerms(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         eta1, tau1, eta2, tau2 = ctx.saved_tensors
-        g = grads[0]
         d_eta1, d_tau1 = torch.empty_like(eta1), torch.empty_like(tau1)
         d_eta2, d_tau2 = torch.zeros_like(eta2), torch.zeros_like(tau2)
         for rows in _chunks(eta1, eta2):
             inverse = (tau1[rows, None] + tau2).add_(1.0).reciprocal_()
             ratio = (eta1[rows, None] + eta2).mul_(inverse)
-            weight = g[rows]
-            d_eta1[rows] = torch.bmm(weight[:, None], ratio)[:, 0]
-            d_eta2 += torch.einsum("ij,ijd->jd", weight, ratio)
-            slope = ratio.square_().add_(inverse).mul_(-0.5)
-            d_tau1[rows] = torch.bmm(weight[:, None], slope)[:, 0]
-            d_tau2 += torch.einsum("ij,ijd->jd", weight, slope)
+            weight = grads[0][rows, :, None]
+            slope = ratio.square().add_(inverse).mul_(weight).mul_(-0.5)
+            ratio.mul_(weight)
+            d_eta1[rows], d_tau1[rows] = ratio.sum(1), slope.sum(1)
+            d_eta2 += ratio.sum(0)
+            d_tau2 += slope.sum(0)
         return d_eta1, d_tau1, d_eta2, d_tau2
 
 

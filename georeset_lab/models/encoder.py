@@ -149,23 +149,21 @@ class Encoder(nn.Module):
         measured = torch.isfinite(flat).any(1)
         tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year.flatten())
         n = tokens.shape[1]
-        tokens = self._attend(tokens.flatten(1, 2), valid.flatten(1), cell_m).view(b, t, n, n, -1)
+        used = valid.flatten(1).any(1)
+        attended = self._attend(tokens.flatten(1, 2)[used], valid.flatten(1)[used], cell_m)
+        tokens = tokens.new_zeros(b * t, n * n, attended.shape[-1]).index_put((used,), attended).view(b, t, n, n, -1)
         valid = valid.view(b, t, n, n)
-        features, observed, per_crop = [], [], []
-        for i in range(b):
-            part = slice(i * t, (i + 1) * t)
-            f, o = self.statistics(values[part], cover[part], measured[part])
-            context, known = self._over_dates(tokens[i], valid[i])
-            features.append(f[:, points[i, :, 0], points[i, :, 1]])
-            observed.append(o[points[i, :, 0], points[i, :, 1]])
-            per_crop.append(self._at_points(context, known, points[i]))
+        context, known = self._over_dates(tokens.transpose(0, 1), valid.transpose(0, 1))
+        features, observed = self.statistics.at_points(
+            *(z.view(b, t, *z.shape[1:]) for z in (values, cover, measured)), points
+        )
+        pixels = self.head(self._at_points(context, known, points), features.flatten(1))
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
-        pixels = self.head(torch.stack(per_crop, 1).flatten(1), torch.stack(features, 1).flatten(1))
-        p = points.shape[1]
+        scene = self.scene_head(self.scene_head.mix(pooled.T))
         return Crops(
-            Gaussian(*(z.T.reshape(b, p, -1) * torch.stack(observed)[..., None] for z in pixels)),
-            Gaussian(*(z.T * valid.flatten(1).any(1)[:, None] for z in self.scene_head(self.scene_head.mix(pooled.T)))),
+            Gaussian(*(z.T.reshape(*observed.shape, -1) * observed[..., None] for z in pixels)),
+            Gaussian(*(z.T * known.flatten(1).any(1)[:, None] for z in scene)),
         )
 
     def _tokens(
@@ -181,12 +179,11 @@ class Encoder(nn.Module):
         return tokens, share[..., -1] > 0
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
-        """Pass windows (B, N, W) through the blocks."""
+        """Pass windows (B, N, W) that each hold a valid token through the blocks."""
         rotation = rotary_table(
             window_positions(self.config.window, cell_m).to(tokens), self.config.width // self.config.heads
         )
-        # A window without any measurement would make attention divide by zero; its tokens are never used.
-        mask = None if bool(valid.all()) else valid | ~valid.any(1, keepdim=True)
+        mask = None if bool(valid.all()) else valid
         for block in self.blocks:
             tokens = block(tokens, rotation, mask)
         return self.norm(tokens)
@@ -208,7 +205,7 @@ class Encoder(nn.Module):
         return blend_windows(out, used.to(tokens.dtype), size, stride, (tokens.shape[1], tokens.shape[2]))
 
     def _over_dates(self, context: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Pool dates by learned weights: (Ny, Nx, W), and where any date was valid (Ny, Nx)."""
+        """Pool (T, ..., W) over dates by learned weights: (..., W), and where any date was valid (...)."""
         if context.shape[0] == 1:
             return context[0], valid[0]
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
@@ -238,12 +235,13 @@ class Encoder(nn.Module):
         return Gaussian(eta, tau)
 
     def _at_points(self, context: Tensor, known: Tensor, points: Tensor) -> Tensor:
-        """Mixed context at the points: (H, P), the same spline as `_paint`."""
-        weights = spline_matrix(known.shape[0], self.config.patch).to(context)
-        rows, cols = weights[points[:, 0]], weights[points[:, 1]]
-        share = (rows[:, :, None] * cols[:, None, :] * known).flatten(1)
-        mixed = self.head.mix(context.flatten(0, 1).T)
-        return (mixed @ share.T) / share.sum(1).clamp_min(1e-6)
+        """Mixed context of (B, Ny, Nx, W) at the points (B, P, 2): (H, B P), the same spline as `_paint`."""
+        weights = spline_matrix(known.shape[1], self.config.patch).to(context)
+        rows, cols = weights[points[..., 0]], weights[points[..., 1]]
+        share = (rows[..., :, None] * cols[..., None, :] * known[:, None]).flatten(2)
+        share = share / share.sum(2, keepdim=True).clamp_min(1e-6)
+        mixed = self.head.mix(context.flatten(0, 2).T).view(-1, len(points), share.shape[2])
+        return torch.bmm(share, mixed.permute(1, 2, 0)).flatten(0, 1).T
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

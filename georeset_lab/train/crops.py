@@ -92,7 +92,8 @@ class CropSampler:
         group = self.groups[rng.choice(len(self.groups), p=self.weight)]
         names = self._pair(self.scenes[group[0]], rng)
         place = rng.choice(group, self.batch)
-        dates = {n: int(rng.integers(1, self.max_dates + 1)) for n in names}
+        most = {n: min(self.max_dates, max(len(self.scenes[i][n].times) for i in group)) for n in names}
+        dates = {n: int(rng.integers(1, most[n] + 1)) for n in names}
         pixel = {n: [_pixel_m(self.scenes[i][n]) for i in place] for n in names}
         looks: list[list[_Look]] = [[], []]
         ground = np.empty((self.batch, self.points, 2))

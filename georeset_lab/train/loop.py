@@ -121,12 +121,12 @@ class _Run:
             batch.place,
         )
         losses, experts = module(batch, seed=int(rng.integers(2**31)))
-        total = sum(losses.values())
+        total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
         fabric.backward(total)
         fabric.clip_gradients(module, optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False)
         optimizer.step()
-        numbers = {"loss": float(total), **{name: float(loss) for name, loss in losses.items()}}
+        numbers = {"loss": float(total.detach()), **{name: float(loss.detach()) for name, loss in losses.items()}}
         if not math.isfinite(numbers["loss"]):
             raise RecipeError(
                 f"The loss of step {step} is {numbers['loss']}: training diverged. Lower lr in the recipe "

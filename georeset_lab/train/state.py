@@ -47,12 +47,11 @@ def load_state(
         tensors = load(payload)
     except (OSError, ValueError, KeyError, SafetensorError) as err:
         raise CheckpointError(f"The training state in {folder} is unusable: {err}. Delete the folder to start anew.") from err
-    differing = sorted(k for k in identity if card["identity"].get(k) != identity[k])
+    there = card["identity"]
+    differing = [f"{k} ({there.get(k)!r} there, {identity[k]!r} now)" for k in identity if there.get(k) != identity[k]]
     if differing:
         raise CheckpointError(
-            f"{folder} holds a run with other {', '.join(differing)} "
-            f"({', '.join(f'{k}={card["identity"].get(k)!r} there, {identity[k]!r} now' for k in differing)}). "
-            "Pass another out=, or delete the folder."
+            f"{folder} holds another run: it differs in {'; '.join(differing)}. Pass another out=, or delete the folder."
         )
     module.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
     optimizer.load_state_dict({**optimizer.state_dict(), "state": _slots(tensors)})
