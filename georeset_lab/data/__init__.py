@@ -1,0 +1,1 @@
+"""Pixels with meaning: bands, sensors, modalities, scenes, readers, labels and the simulated scene. No torch here."""

@@ -1,11 +1,10 @@
-"""`Modality`: one source inside a scene, and `Calibration`: how its stored numbers become physical values.
+"""`Modality`: one source inside a scene: stored numbers, what each band measures, where the pixels lie.
 
 No files and no alignment here: readers make modalities, ``align.py`` brings them together, ``scene.py`` holds them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,138 +13,20 @@ import numpy as np
 import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.errors import BandMismatch, GridMismatch, ShapeMismatch, UnitError
+from georeset_lab.data.calibration import Calibration
+from georeset_lab.data.grids import pixel_size_m
+from georeset_lab.errors import BandMismatch, GridMismatch, ShapeMismatch
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
+
+__all__ = ["DIMS", "UNITS", "Calibration", "Modality", "pixel_size_m"]
 
 DIMS = ("time", "band", "y", "x")
 """Dimension order of every modality; y runs down the rows of its grid."""
 
 UNITS = {"reflectance": "1", "temperature": "K", "backscatter": "dB", "elevation": "m"}
 """UDUNITS string of each `BandSpec.kind`."""
-
-_METRES_PER_DEGREE = 111_320.0  # of latitude on a sphere of the Earth's mean radius, to 0.6 %
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the stored numbers of a modality become physical values.
-
-    A value is missing where the stored number is ``nodata`` or not finite. The others become ``raw * scale + offset``,
-    then, for bands with ``planck`` constants, the temperature of a black body of that radiance, then, with ``to_db``,
-    decibels.
-
-    Raises
-    ------
-    ShapeMismatch
-        The tuples differ in length.
-    UnitError
-        A scale is zero or not finite, or an offset is not finite.
-
-    Examples
-    --------
-    >>> calibration = Calibration(scale=(1e-4,), offset=(-0.1,), nodata=0)
-    >>> calibration.apply(np.array([0, 1500, 3000], dtype="uint16").reshape(1, 1, 1, 3)).ravel().round(3).tolist()
-    [nan, 0.05, 0.2]
-    """
-
-    scale: tuple[float, ...]
-    """Factor of each band."""
-    offset: tuple[float, ...]
-    """Physical value of each band at raw 0."""
-    nodata: float | None = None
-    """Stored number that means "not measured", in raw units; numbers that are not finite always do."""
-    to_db: bool = False
-    """Turn linear power into decibels after scaling; power at or below zero becomes missing."""
-    planck: tuple[tuple[float, float] | None, ...] | None = None
-    """Constants K1 and K2 of each band stored as radiance (Landsat Level 1 thermal): K2 / ln(K1 / L + 1)."""
-
-    def __post_init__(self) -> None:
-        lengths = {len(self.scale), len(self.offset), len(self.planck or self.scale)}
-        if len(lengths) != 1:
-            raise ShapeMismatch(
-                f"Calibration has {len(self.scale)} scales, {len(self.offset)} offsets and "
-                f"{'no' if self.planck is None else len(self.planck)} Planck constants. Give one of each per band."
-            )
-        for value in self.scale:
-            if not math.isfinite(value) or value == 0:
-                raise UnitError(f"Calibration has scale {value}; a scale must be finite and not zero.")
-        for value in self.offset:
-            if not math.isfinite(value):
-                raise UnitError(f"Calibration has offset {value}; an offset must be finite.")
-
-    @classmethod
-    def identity(cls, bands: int, nodata: float | None = None) -> Calibration:
-        """Calibration of ``bands`` bands that are stored as physical values already."""
-        return cls(scale=(1.0,) * bands, offset=(0.0,) * bands, nodata=nodata)
-
-    def select(self, index: Sequence[int]) -> Calibration:
-        """Calibration of the bands at these positions, in this order."""
-        return replace(
-            self,
-            scale=tuple(self.scale[i] for i in index),
-            offset=tuple(self.offset[i] for i in index),
-            planck=None if self.planck is None else tuple(self.planck[i] for i in index),
-        )
-
-    def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Physical values of stored numbers.
-
-        Parameters
-        ----------
-        raw : numpy.ndarray, shape (T, C, Y, X), any real dtype
-            Stored numbers, one band for each scale.
-
-        Returns
-        -------
-        numpy.ndarray, shape (T, C, Y, X), float32
-            Physical values, NaN where missing. Never an alias of ``raw``.
-
-        Raises
-        ------
-        ShapeMismatch
-            ``raw`` has not four dimensions or not as many bands as there are scales.
-        """
-        if raw.ndim != 4 or raw.shape[1] != len(self.scale):
-            raise ShapeMismatch(
-                f"Calibration of {len(self.scale)} bands was given an array of shape {raw.shape}; "
-                "it needs (time, band, y, x) with as many bands."
-            )
-        out = np.empty(raw.shape, dtype=np.float32)
-        for band in range(raw.shape[1]):
-            self._fill(out[:, band], raw[:, band], band)
-        return out
-
-    def _fill(self, out: np.ndarray, raw: np.ndarray, band: int) -> None:
-        """Write the physical values of one band; bands one by one, so that no copy of the whole cube is needed."""
-        scale, offset = self.scale[band], self.offset[band]
-        planck = None if self.planck is None else self.planck[band]
-        # float64 where float32 would round a 32-bit integer before it is scaled.
-        value: np.ndarray[Any, np.dtype[np.floating[Any]]] = raw.astype(
-            np.float64 if raw.dtype.itemsize > 2 else np.float32
-        )
-        if scale != 1:
-            value *= np.float32(scale) if value.dtype == np.float32 else scale
-        if offset != 0:
-            value += offset
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if planck is not None:
-                k1, k2 = planck
-                value = np.where(value > 0, k2 / np.log1p(k1 / value), np.nan)
-            if self.to_db:
-                value = np.where(value > 0, 10 * np.log10(value), np.nan)
-            out[...] = value
-        out[self._missing(raw) | ~np.isfinite(out)] = np.nan
-
-    def _missing(self, raw: np.ndarray) -> np.ndarray:
-        nodata = self.nodata
-        if nodata is None or not math.isfinite(nodata):
-            return np.zeros(raw.shape, dtype=bool)
-        if np.issubdtype(raw.dtype, np.floating):
-            return np.asarray(raw == raw.dtype.type(nodata))
-        # An integer raster cannot hold a fractional nodata; comparing as integers is exact for 64 bits too.
-        return np.asarray(raw == int(nodata)) if float(nodata).is_integer() else np.zeros(raw.shape, dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,20 +210,6 @@ class Modality:
 
     def _per_band(self) -> dict[str, Any]:
         return {"band_units": ("band", [UNITS[b.kind] for b in self.bands])}
-
-
-def pixel_size_m(grid: GeoBox) -> float:
-    """Side of a square with the area of one pixel of the grid, in metres (at its centre, if in degrees)."""
-    affine = grid.affine
-    side = math.sqrt(abs(affine.a * affine.e - affine.b * affine.d))
-    crs = grid.crs
-    if crs is None:
-        return side
-    if crs.geographic:
-        _, row = grid.shape[1] / 2, grid.shape[0] / 2
-        latitude = (affine * (grid.shape[1] / 2, row))[1]
-        return side * _METRES_PER_DEGREE * math.sqrt(max(math.cos(math.radians(latitude)), 1e-6))
-    return side * float(crs.proj.axis_info[0].unit_conversion_factor)
 
 
 def _blank(values: np.ndarray, mask: np.ndarray) -> None:

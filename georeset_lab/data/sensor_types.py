@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.data.modality import Calibration
+from georeset_lab.data.calibration import Calibration
 from georeset_lab.errors import UnknownSensor
 
 PerBand = float | Mapping[str, float]
