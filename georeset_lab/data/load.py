@@ -1,27 +1,40 @@
-"""`load_scene`: whatever holds satellite data becomes a `Scene`. Reading, naming and units are in ``readers/`` and ``units.py``."""
+"""`load_scene`: whatever holds satellite data becomes a `Scene` in physical units.
+
+Here a source is taken apart into modalities and the result put on common ground. Files are read in ``readers/``, scales
+and offsets decided in ``units.py``, grids brought together in ``align.py``.
+"""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.readers.assemble import Wish, build_modality
-from georeset_lab.data.readers.folder import guess_from_name, list_folder
-from georeset_lab.data.readers.raster import read_raster
+from georeset_lab.data.readers.folder import guess, scan_folder
+from georeset_lab.data.readers.source import describe, read_source
+from georeset_lab.data.readers.timing import apply_time
+from georeset_lab.data.readers.zarr import is_zarr
 from georeset_lab.data.scene import Scene
-from georeset_lab.data.sensors import sensor
-from georeset_lab.errors import SceneReadError, UnknownSensor
+from georeset_lab.data.sensors import Sensor, match_bands, sensor
+from georeset_lab.errors import EmptyScene, SceneReadError, UnknownModality, UnknownSensor
+
+_USUAL_NAME = {"sentinel-2": "s2", "sentinel-1": "s1", "landsat": "l", "hls": "hls", "enmap": "enmap", "copernicus-dem": "dem"}
 
 
 def load_scene(
     source: Any,
     *,
     sensors: str | Mapping[str, str] | None = None,
-    bands: Sequence[BandSpec] | Mapping[str, Sequence[BandSpec]] | None = None,
+    bands: Sequence[BandSpec | str] | Mapping[str, Sequence[BandSpec | str]] | None = None,
     crs: Any = None,
     scale: Any = None,
     time: Any = None,
@@ -30,60 +43,209 @@ def load_scene(
     seed: int = 0,
     size: tuple[int, int] | None = None,
 ) -> Scene:
-    """Co-registered modalities of one place, in physical units, from files, arrays or a simulation. Being widened."""
-    if isinstance(source, Scene):
-        return source.crop(bbox=bbox) if bbox is not None else source
+    """Scene of co-registered modalities, in physical units, from files, arrays or a simulation.
+
+    Parameters
+    ----------
+    source
+        ``"simulated"``; a GeoTIFF, JPEG 2000, NetCDF or Zarr path; a folder of them; an `xarray.DataArray` or `xarray.Dataset`
+        ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means several dates or bands.
+    sensors : str or dict, optional
+        Name of the sensor, or one for each modality; see `georeset_lab.data.sensors`. Without it, file names and tags must
+        make it certain.
+    bands : list of BandSpec, or dict, optional
+        One for each band of the source, for a sensor without a table; or band names, for a file that does not name them.
+    crs : optional
+        Coordinate reference system of sources that state none; else the one to bring the scene to.
+    scale : float, (scale, offset), or dict, optional
+        physical = number * scale + offset; for all, by modality, or ``{modality: {band: (scale, offset)}}``. Overrides the file.
+    time : str, (start, end), list, or dict, optional
+        Dates of sources that state none, or the dates to keep; see `georeset_lab.data.readers.timing.apply_time`.
+    bbox : (west, south, east, north), optional
+        Part to keep, in degrees of longitude and latitude.
+    chunks : int, optional
+        Side of a lazy chunk in pixels; by default small sources are read at once and large ones stay lazy.
+    seed, size
+        For ``"simulated"``: see `georeset_lab.data.simulate.simulate_scene`.
+
+    Returns
+    -------
+    Scene
+        All modalities in one projected CRS, each on its own grid; the decisions taken are in ``modality.notes``.
+
+    Raises
+    ------
+    SceneReadError
+        A source is missing, damaged, or of a refused format.
+    MissingCRS, UnknownSensor, BandMismatch, UnitError, GridMismatch
+        The source does not say what is needed, or contradicts what was said; the message has the call that fixes it.
+
+    Warns
+    -----
+    UnitsInferred, BandsAssumed, BandsSuspect, Reprojected, CroppedToCommonExtent, EmptyScene
+        The result is right but may surprise.
+
+    Examples
+    --------
+    >>> scene = load_scene(
+    ...     {"s2": "S2L2A.tif", "s1": "S1RTC.tif", "dem": "DEM.tif"},
+    ...     sensors={"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc", "dem": "copernicus-dem"},
+    ... )  # doctest: +SKIP
+    """
     if isinstance(source, str) and source == "simulated":
         from georeset_lab.data.simulate import simulate_scene
 
-        return simulate_scene(seed=seed, size=size)
-    parts = dict(source) if isinstance(source, Mapping) else _expand(Path(os.fspath(source)), sensors)
-    modalities: dict[str, Modality] = {}
-    for name, part in parts.items():
-        paths = [Path(os.fspath(p)) for p in (part if isinstance(part, list | tuple) else [part])]
-        wish = Wish(
-            name=name,
-            sensor=_sensor_of(name, paths[0], sensors, _of(bands, name)),
-            bands=_of(bands, name),
-            scale=scale.get(name) if isinstance(scale, Mapping) else scale,
-        )
-        pieces = [read_raster(p, chunks=chunks, crs=crs) for p in paths]
-        modalities[name] = build_modality(pieces, wish)
-    modalities = _align(modalities)
-    scene = Scene(modalities, next(iter(modalities.values())).grid.crs, name="scene")
+        scene = simulate_scene(seed=seed, size=size)
+    elif isinstance(source, Scene):
+        scene = source
+    elif _is_own_store(source):
+        from georeset_lab.data.scene_store import open_scene
+
+        scene = open_scene(Path(source))
+    else:
+        scene = _assemble(source, Asked(sensors, bands, crs, scale, time, chunks))
     return scene.crop(bbox=bbox) if bbox is not None else scene
 
 
-def _align(modalities: dict[str, Modality]) -> dict[str, Modality]:
-    if len({m.grid.crs for m in modalities.values()}) == 1 and not next(iter(modalities.values())).grid.crs.geographic:
-        return modalities
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `load_scene` that may differ by modality."""
+
+    sensors: Any
+    bands: Any
+    crs: Any
+    scale: Any
+    time: Any
+    chunks: int | None
+
+    def of(self, what: str, name: str) -> Any:
+        """One argument for one modality; a dict is looked up, anything else holds for all."""
+        value = getattr(self, what)
+        return value.get(name) if isinstance(value, Mapping) else value
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse dicts that name modalities which do not exist."""
+        for what in ("sensors", "bands", "scale", "time"):
+            value = getattr(self, what)
+            unknown = [k for k in value if k not in names] if isinstance(value, Mapping) else []
+            if unknown:
+                raise UnknownModality(
+                    f"{what}= names {', '.join(map(repr, unknown))}, but the modalities are {', '.join(map(repr, names))}."
+                )
+
+
+def _assemble(source: Any, asked: Asked) -> Scene:
+    parts, certain, notes = _take_apart(source, asked)
+    asked.check(list(parts))
+    modalities = {}
+    for name, part in parts.items():
+        if isinstance(part, Modality):
+            modalities[name] = replace(part, name=name)
+            continue
+        wish = _wish(name, part, certain.get(name), asked, notes)
+        pieces = read_source(part, chunks=asked.chunks, crs=asked.crs)
+        modalities[name] = build_modality(apply_time(pieces, asked.of("time", name), name), wish)
+    modalities = _on_common_ground(modalities, asked.crs)
+    _warn_if_empty(modalities)
+    return Scene(modalities, next(iter(modalities.values())).grid.crs, name=_title(source))
+
+
+def _take_apart(source: Any, asked: Asked) -> tuple[dict[str, Any], dict[str, str | None], tuple[str, ...]]:
+    """Modality -> its source, sensors that file names make certain, and notes."""
+    if isinstance(source, Mapping) and not isinstance(source, xr.Dataset):
+        if not source:
+            raise SceneReadError('The dict of modalities is empty; give for example {"s2": "S2L2A.tif"}.')
+        return dict(source), {}, ()
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir() and not is_zarr(Path(source)):
+        if not isinstance(asked.sensors, str) and asked.bands is None:
+            found, notes = scan_folder(Path(source))
+            return {k: v.items for k, v in found.items()}, {k: v.sensor for k, v in found.items()}, tuple(notes)
+    return {_name_of_single(source, asked): source}, {}, ()
+
+
+def _name_of_single(source: Any, asked: Asked) -> str:
+    for value in (asked.sensors, asked.bands, asked.scale):
+        if isinstance(value, Mapping) and len(value) == 1:
+            return str(next(iter(value)))
+    if isinstance(asked.sensors, str):
+        return _usual_name(sensor(asked.sensors))
+    found = _guessed(source)
+    return found[0].replace("s2_l1c", "s2") if found else "image"
+
+
+def _usual_name(known: Sensor) -> str:
+    for start, name in _USUAL_NAME.items():
+        if known.name.startswith(start):
+            return name + known.name.split("-")[1] if name == "l" else name
+    return "image"
+
+
+def _guessed(source: Any) -> tuple[str, str] | None:
+    return next((found for text in describe(source) if (found := guess(Path(text))) is not None), None)
+
+
+def _wish(name: str, part: Any, certain: str | None, asked: Asked, notes: tuple[str, ...]) -> Wish:
+    wanted, given = asked.of("sensors", name), asked.of("bands", name)
+    if wanted is None and certain is not None:
+        wanted = certain
+    if wanted is None and given is None:
+        found = _guessed(part)
+        if found is None:
+            raise UnknownSensor(
+                f"Nothing says which sensor made modality {name!r} ({', '.join(describe(part)) or type(part).__name__}). "
+                f'Pass sensors={{{name!r}: "sentinel-2-l2a"}} (or another), or bands=[BandSpec(...), ...].'
+            )
+        wanted = found[1]
+        notes = (*notes, f"sensor {wanted} told from the file name")
+    known = sensor(wanted) if wanted is not None else None
+    return Wish(name, known, _specs(given, known, name), asked.of("scale", name), notes)
+
+
+def _specs(given: Any, known: Sensor | None, name: str) -> list[BandSpec] | None:
+    """BandSpecs of a list that may name bands of the sensor instead."""
+    if given is None:
+        return None
+    texts = [b for b in given if isinstance(b, str)]
+    if texts and known is None:
+        raise UnknownSensor(f"bands= of modality {name!r} names {', '.join(texts)}; pass sensors= too, or BandSpecs.")
+    return [match_bands(known, [b])[0] if isinstance(b, str) and known is not None else b for b in given]
+
+
+def _on_common_ground(modalities: dict[str, Modality], crs: Any) -> dict[str, Modality]:
     from georeset_lab.data.align import to_common_ground
 
-    return to_common_ground(modalities)
+    return dict(to_common_ground(modalities, crs=crs))
 
 
-def _expand(path: Path, sensors: Any) -> dict[str, Any]:
-    if not path.exists():
-        raise SceneReadError(f'There is no file or folder {path}. Give a path, a dict of paths, or "simulated".')
-    if path.is_dir():
-        found = list_folder(path)
-        skip = "s2_l1c" if "s2" in found else ""
-        return {name: files for name, (_, files) in found.items() if name != skip}
-    guess = guess_from_name(path)
-    return {guess[0] if guess else "s2": path}
+def _warn_if_empty(modalities: Mapping[str, Modality]) -> None:
+    """Warn where no pixel was measured; lazy modalities are judged by the sample that decided their units."""
+    empty = []
+    for name, modality in modalities.items():
+        judged = "no valid pixel" in " ".join(modality.notes) if modality.is_lazy else not _any_valid(modality)
+        if judged:
+            empty.append(name)
+    if empty:
+        which = "The scene" if len(empty) == len(modalities) else f"Modality {', '.join(map(repr, empty))}"
+        warnings.warn(
+            f"{which} holds no measured pixel: all are missing or masked. `encode` will return the prior there.",
+            EmptyScene,
+            stacklevel=4,
+        )
 
 
-def _sensor_of(name: str, path: Path, sensors: Any, bands: Any) -> Any:
-    given = sensors.get(name) if isinstance(sensors, Mapping) else sensors
-    if given is not None:
-        return sensor(given)
-    if bands is not None:
-        return None
-    guess = guess_from_name(path)
-    if guess is None:
-        raise UnknownSensor(f'Which sensor made {path}? Pass sensors={{{name!r}: "sentinel-2-l2a"}} or bands=[BandSpec(...)].')
-    return sensor(guess[1])
+def _any_valid(modality: Modality) -> bool:
+    return any(
+        bool(np.isfinite(modality.read(slice(None), slice(None), time=t)).any()) for t in range(modality.raw.shape[0])
+    )
 
 
-def _of(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else value
+def _is_own_store(source: Any) -> bool:
+    if not isinstance(source, str | os.PathLike) or not is_zarr(Path(source)):
+        return False
+    from georeset_lab.data.scene_store import is_scene_store
+
+    return is_scene_store(Path(source))
+
+
+def _title(source: Any) -> str:
+    return Path(source).stem if isinstance(source, str | os.PathLike) else "scene"

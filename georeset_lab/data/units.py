@@ -16,7 +16,7 @@ import numpy as np
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.baseline import baseline_offset
-from georeset_lab.data.sensors import Encoding, Sensor
+from georeset_lab.data.sensors import Sensor
 from georeset_lab.errors import UnitError
 
 Stated = Sequence[tuple[float, float] | None]
@@ -61,6 +61,10 @@ class Numbers:
         return replace(self, low=rows[0], middle=rows[1], high=rows[2], least=rows[3], most=rows[4], integer=False)
 
 
+class Undecided(UnitError):
+    """The numbers fit several encodings and do not tell them apart."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """A calibration, the reason for it, and whether it was inferred from the numbers (then the caller warns)."""
@@ -79,6 +83,7 @@ def decide(
     stated: Stated = (),
     given: tuple[float, float] | Mapping[str, tuple[float, float]] | float | None = None,
     nodata: float | None = None,
+    ways: Sequence[tuple[str, Calibration]] | None = None,
 ) -> Decision:
     """Calibration of an array.
 
@@ -98,6 +103,8 @@ def decide(
         What the caller says.
     nodata : float, optional
         Stored number that means "not measured", as the file says.
+    ways : sequence of (label, Calibration), optional
+        Ways of storing that are known for this very scene (Landsat Level 1); tried in place of the sensor's.
 
     Raises
     ------
@@ -113,7 +120,7 @@ def decide(
     elif numbers.empty:
         decision = Decision(_blind(bands, sensor, nodata), "no valid pixel: units could not be checked")
     else:
-        decision = _inferred(numbers, bands, sensor, nodata, name)
+        decision = _inferred(numbers, bands, sensor, nodata, name, ways)
     if not numbers.empty:
         problem = _implausible(numbers, bands, decision.calibration)
         if problem:
@@ -122,37 +129,49 @@ def decide(
 
 
 def _inferred(
-    numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None, name: str
+    numbers: Numbers,
+    bands: Sequence[BandSpec],
+    sensor: Sensor | None,
+    nodata: float | None,
+    name: str,
+    ways: Sequence[tuple[str, Calibration]] | None,
 ) -> Decision:
     kinds = {b.kind for b in bands}
     if kinds == {"backscatter"}:
         return _backscatter(numbers, sensor, bands, nodata, name)
-    if numbers.byte and "reflectance" in kinds:
+    if numbers.byte and "reflectance" in kinds and not ways:
         raise UnitError(
             f"Modality {name!r} holds 8-bit numbers ({_range(numbers)}): display-stretched pictures or raw counts, "
             f"which no rule turns into reflectance. {_advice(name)}"
         )
-    fitting = [(e, c) for e, c in _candidates(numbers, bands, sensor, nodata) if not _implausible(numbers, bands, c)]
+    tried = _candidates(numbers, bands, sensor, nodata, ways)
+    fitting = [(label, c) for label, c in tried if not _implausible(numbers, bands, c)]
     if sensor is not None and sensor.name.startswith("sentinel-2"):
         fitting = _by_baseline(fitting, numbers, bands, name)
     if not fitting:
         product = f"a way in which {sensor.name} is stored" if sensor else "reflectance 0..1"
         raise UnitError(f"Modality {name!r} holds numbers {_range(numbers)}, which do not fit {product}. {_advice(name)}")
     if len(fitting) > 1:
-        ways = "; ".join(f"{label} ({_say(c.scale, c.offset)})" for label, c in fitting)
-        raise UnitError(f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {ways}. {_advice(name)}")
+        several = "; ".join(f"{label} ({_say(c.scale, c.offset)})" for label, c in fitting)
+        raise Undecided(f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {several}. {_advice(name)}")
     label, calibration = fitting[0]
-    certain = label == "physical values" or sensor is None or len(sensor.encodings) == 1
+    certain = label == "physical values" or (ways is None and sensor is not None and len(sensor.encodings) == 1)
     why = f"the file states no scale; its numbers {_range(numbers)} fit {label}: {_say(calibration.scale, calibration.offset)}"
     return Decision(calibration, why, inferred=not certain)
 
 
 def _candidates(
-    numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None
+    numbers: Numbers,
+    bands: Sequence[BandSpec],
+    sensor: Sensor | None,
+    nodata: float | None,
+    ways: Sequence[tuple[str, Calibration]] | None,
 ) -> list[tuple[str, Calibration]]:
     """Ways in which the numbers may be stored: each encoding of the product, and physical values as they are."""
     ones, zeros = (1.0,) * len(bands), (0.0,) * len(bands)
-    found = [] if sensor is None else [(e.name, replace(_calibration(e, bands), nodata=nodata)) for e in sensor.encodings]
+    if ways is None:
+        ways = [] if sensor is None else [(e.name, e.calibration(bands)) for e in sensor.encodings]
+    found = [(label, replace(c, nodata=nodata)) for label, c in ways]
     reflective = any(b.kind == "reflectance" for b in bands)
     if not (numbers.integer and reflective):
         found.append(("physical values", Calibration(ones, zeros, nodata)))
@@ -175,7 +194,7 @@ def _by_baseline(
     counts = fitting[0][1].scale[0] * 1e4
     verdict = baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
     if verdict == "undecided":
-        raise UnitError(
+        raise Undecided(
             f"Modality {name!r} may or may not carry Sentinel-2's +1000: its darkest pixels are bright ({_range(numbers)}), "
             f"as over cloud, snow or bare ground. {_advice(name)} Use (1e-4, -0.1) with the offset, (1e-4, 0) without."
         )
@@ -270,14 +289,10 @@ def _implausible(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calib
     return ""
 
 
-def _calibration(encoding: Encoding, bands: Sequence[BandSpec]) -> Calibration:
-    return encoding.calibration(bands)
-
-
 def _blind(bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None) -> Calibration:
     if sensor is None or not sensor.encodings:
         return Calibration.identity(len(bands), nodata)
-    return replace(_calibration(sensor.encodings[0], bands), nodata=nodata)
+    return replace(sensor.encodings[0].calibration(bands), nodata=nodata)
 
 
 def _nodata(stated: float | None, sensor: Sensor | None, numbers: Numbers) -> float | None:

@@ -1,36 +1,141 @@
-"""Which modalities a folder of rasters holds, told from the names of its files. Fuller forms are being added."""
+"""Which modalities a folder holds, told from the names of its files and folders; only what those names make certain.
+
+Forms that are understood: one modality per file (``S2L2A.tif``, ``S1RTC.tif``, ``DEM.tif``), one band per file (``B02.tif``,
+``..._B8A.tif``, ``VV.tif``, with ``cloud_mask.tif`` or ``SCL.tif`` beside them), NetCDF cubes (``S2_L2A_10m.nc``), and folders
+of such folders (several dates, several modalities).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-SENSOR_NAMES: tuple[tuple[str, str, str], ...] = (
-    (r"s2[abc]?[_-]?(msi)?l?2a(?![a-z])", "s2", "sentinel-2-l2a"),
+from georeset_lab.data.readers.sidecar import sidecar_tags
+from georeset_lab.errors import SceneReadError
+
+RASTERS = (".tif", ".tiff", ".jp2")
+CUBES = (".nc", ".nc4")
+
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    (r"s2[abc]?[_-]?(msi)?l?2a(?![a-z])|(?<![a-z0-9])s2sr", "s2", "sentinel-2-l2a"),
     (r"s2[abc]?[_-]?(msi)?l?1c(?![a-z])", "s2_l1c", "sentinel-2-l1c"),
     (r"s1[abc]?[_-]?(iw[_-]?)?rtc", "s1", "sentinel-1-rtc"),
     (r"s1[abc]?[_-]?(iw[_-]?)?grd", "s1", "sentinel-1-grd"),
-    (r"(^|[_-])dem([_.-]|$)|srtm", "dem", "copernicus-dem"),
+    (r"hls[._-]?s30", "hls_s30", "hls-s30"),
+    (r"hls[._-]?l30", "hls_l30", "hls-l30"),
+    (r"l[cote]0?(?P<n>[5789])_l2(sp|sr)|(?<![a-z0-9])l(?P<m>[5789])_sr(?![a-z])", "l{n}", "landsat-{n}-l2"),
+    (r"l[cote]0?(?P<n>[5789])_l1(tp|gt|gs)|(?<![a-z0-9])l[cote](?P<m>[5789])\d{13}", "l{n}", "landsat-{n}-l1"),
+    (r"enmap.*l2a|enmap\d\d[-_]+l2a", "enmap", "enmap-l2a"),
+    (r"(^|[^a-z])dem([^a-z]|$)|(^|[^a-z])srtm([^a-z]|$)", "dem", "copernicus-dem"),
 )
-"""Pattern in a file or folder name, modality, sensor."""
+"""Pattern in a name in lower case, modality, sensor."""
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".jp2")
+_SKIPPED = re.compile(r"lulc|label|land_?cover|training|thumbnail|segm|cropcalendar|agera5|(^|_)l8_l2-st")
+_BAND = re.compile(
+    r"(?:^|_)(b\d{1,2}a?|vv|vh|hh|hv|scl|qa_pixel|pixel_qa|bqa|qa60|fmask|cloud_?mask)(?:_\d{2}m)?$", re.IGNORECASE
+)
+_DEEPEST = 4
+_MOST_FILES = 4000
 
 
-def guess_from_name(path: Path) -> tuple[str, str] | None:
-    """Modality and sensor that a file name states, None if it states none."""
+@dataclass
+class Find:
+    """One modality found in a folder."""
+
+    sensor: str | None
+    """Name of its sensor; None if the names do not make it certain."""
+    items: list[Path] = field(default_factory=list)
+
+
+def scan_folder(folder: Path) -> tuple[dict[str, Find], list[str]]:
+    """Modalities of a folder, and notes on what was left out.
+
+    Of two products of one acquisition (Level 1C and 2A) the better one is taken.
+
+    Raises
+    ------
+    SceneReadError
+        Nothing in the folder is understood, or it holds too many files to look through.
+    """
+    found: dict[str, Find] = {}
+    skipped: list[str] = []
+    for path in _files(folder):
+        band = _BAND.search(path.stem)
+        key, sensor = _of_band_file(path, folder) if band else guess(path) or (None, None)
+        if key is None or (_SKIPPED.search(path.stem.lower()) and not band):
+            skipped.append(path.name)
+            continue
+        found.setdefault(key, Find(sensor)).items.append(path)
+    if not found:
+        names = ", ".join(sorted(set(skipped))[:8]) or "no raster at all"
+        raise SceneReadError(
+            f"The names of the files in {folder} ({names}) do not say what they are. Say it: "
+            'load_scene({"s2": "path of the file"}, sensors={"s2": "sentinel-2-l2a"}).'
+        )
+    notes = [f"left out of {folder.name}: {', '.join(sorted(set(skipped))[:8])}"] if skipped else []
+    if "s2" in found and "s2_l1c" in found:
+        del found["s2_l1c"]
+        notes.append("Level 1C left out: Level 2A of the same place is there; name both in a dict to have both")
+    elif "s2_l1c" in found:
+        found = {("s2" if k == "s2_l1c" else k): v for k, v in found.items()}
+    return found, notes
+
+
+def guess(path: Path) -> tuple[str, str] | None:
+    """Modality and sensor that the name of a file, or of the folders right above it, states."""
     for text in (path.stem, path.parent.name):
-        for pattern, modality, sensor in SENSOR_NAMES:
-            if re.search(pattern, text.lower()):
-                return modality, sensor
+        found = _match(text)
+        if found is not None:
+            return found
     return None
 
 
-def list_folder(folder: Path) -> dict[str, tuple[str, list[Path]]]:
-    """Modality -> (sensor, files) of a folder whose file names say what they are."""
-    found: dict[str, tuple[str, list[Path]]] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in RASTER_SUFFIXES):
-        guess = guess_from_name(Path(path.name))
-        if guess:
-            found.setdefault(guess[0], (guess[1], []))[1].append(path)
-    return found
+def band_in_name(path: Path) -> str | None:
+    """Band or quality layer that the end of a file name states, such as ``B02``, ``VV`` or ``cloud_mask``."""
+    found = _BAND.search(path.stem)
+    return found[1] if found else None
+
+
+def _match(text: str) -> tuple[str, str] | None:
+    for pattern, modality, sensor in _KNOWN:
+        found = re.search(pattern, text.lower())
+        if found is not None:
+            number = next((v for v in found.groupdict().values() if v), "")
+            return modality.format(n=number), sensor.format(n=number)
+    return None
+
+
+def _of_band_file(path: Path, root: Path) -> tuple[str, str | None]:
+    """Modality and sensor of a one-band file, from the product's identifier beside it, or the names above it."""
+    tags = sidecar_tags(path.parent)
+    texts = [tags.get("PRODUCT_ID", ""), tags.get("SYSTEM:INDEX", ""), path.stem]
+    for folder in (path.parent, *path.parent.parents):
+        texts.append(folder.name)
+        if folder == root:
+            texts.append(folder.parent.name)
+            break
+    for text in texts:
+        found = _match(text)
+        if found is not None:
+            return found
+    band = str(band_in_name(path)).lower()
+    return ("s1" if band in ("vv", "vh", "hh", "hv") else "image"), None
+
+
+def _files(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """Rasters and cubes of a folder and of the folders in it, in order, links not followed."""
+    count = 0
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and depth < _DEEPEST and not path.name.startswith("."):
+            inner: Iterator[Path] = _files(path, depth + 1)
+        elif path.is_file() and path.suffix.lower() in RASTERS + CUBES:
+            inner = iter((path,))
+        else:
+            continue
+        for file in inner:
+            count += 1
+            if count > _MOST_FILES:
+                raise SceneReadError(f"{folder} holds more than {_MOST_FILES} rasters; name the ones that make a scene.")
+            yield file
