@@ -123,7 +123,7 @@ def test_a_dimension_at_the_prior_adds_nothing_to_pmi():
 
 @pytest.mark.parametrize("score", ["cosine", "pmi"])
 def test_unobserved_pixels_are_nan_and_in_no_place(score):
-    emb, target = planted()
+    emb, _ = planted()
     mean, variance, _ = (a.copy() for a in emb.vectors())
     variance = variance.reshape(72, 90, 8)
     variance[48:66, 18:36] = 1.0  # one planted square was never seen
