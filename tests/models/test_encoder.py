@@ -1,0 +1,118 @@
+"""What the encoder promises of any input: silence where nothing was measured, sharpness, and no trace of its windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from georeset_lab.data.bands import band_table
+from georeset_lab.data.sensors import sensor
+from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.encoder import Encoder, EncoderConfig
+from georeset_lab.models.fusion import Gaussian
+
+CORE = 96
+SIZE = CORE + 2 * 48
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def table() -> torch.Tensor:
+    return torch.from_numpy(band_table(sensor("sentinel-2-l2a").bands))
+
+
+def _texture(dates: int = 1, seed: int = 0, size: int = SIZE) -> torch.Tensor:
+    return 0.1 + 0.2 * torch.rand(dates, 12, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def _encode(encoder: Encoder, x: torch.Tensor, table: torch.Tensor, **options: object) -> Gaussian:
+    settings = {"cell_m": 60.0, "day_of_year": torch.full((len(x),), float("nan")), **options}
+    return encoder.dense(x, table, **settings)  # type: ignore[arg-type]
+
+
+def test_output_is_the_core_pixel_major(encoder: Encoder, table: torch.Tensor) -> None:
+    out = _encode(encoder, _texture(), table)
+    assert out.eta.shape == out.tau.shape == (CORE, CORE, 64)
+    assert float(out.tau.min()) >= 0
+
+
+def test_pixels_without_measurement_are_silent_and_all_nan_gives_the_prior(encoder: Encoder, table: torch.Tensor) -> None:
+    x = _texture()
+    x[:, :, 60:70, 60:80] = float("nan")
+    out = _encode(encoder, x, table)
+    hole = torch.zeros(CORE, CORE, dtype=torch.bool)
+    hole[12:22, 12:32] = True
+    assert float(out.tau[hole].abs().max()) == float(out.eta[hole].abs().max()) == 0.0
+    assert float(out.tau[~hole].sum(-1).min()) > 0
+    nothing = _encode(encoder, torch.full_like(x, float("nan")), table)
+    assert float(nothing.tau.abs().max()) == float(nothing.eta.abs().max()) == 0.0
+
+
+def test_order_of_bands_does_not_matter(encoder: Encoder, table: torch.Tensor) -> None:
+    x, order = _texture(), torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    a, b = _encode(encoder, x, table), _encode(encoder, x[:, order], table[order])
+    torch.testing.assert_close(a.mean, b.mean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(a.var, b.var, atol=1e-5, rtol=0)
+
+
+def test_a_date_without_measurement_changes_nothing(encoder: Encoder, table: torch.Tensor) -> None:
+    x = _texture(dates=2)
+    x[1] = float("nan")
+    days = torch.tensor([100.0, 200.0])
+    both = _encode(encoder, x, table, day_of_year=days)
+    one = _encode(encoder, x[:1], table, day_of_year=days[:1])
+    torch.testing.assert_close(both.mean, one.mean, atol=1e-5, rtol=0)
+
+
+def test_shifting_the_scene_by_a_stride_shifts_the_map(encoder: Encoder, table: torch.Tensor) -> None:
+    step = 24
+    x = _texture(size=SIZE + step)
+    a, b = _encode(encoder, x[:, :, :SIZE, :SIZE], table), _encode(encoder, x[:, :, step:, step:], table)
+    torch.testing.assert_close(a.mean[step:, step:], b.mean[:-step, :-step], atol=2e-5, rtol=0)
+
+
+def test_crops_agree_with_the_dense_path_of_one_window(encoder: Encoder, table: torch.Tensor) -> None:
+    x = _texture(dates=2, size=48)
+    x[0, :, 5:20, 7:20] = float("nan")
+    days = torch.tensor([30.0, 200.0])
+    points = torch.randint(0, 48, (1, 25, 2), generator=torch.Generator().manual_seed(0))
+    crops = encoder.crops(x[None], table, cell_m=60.0, day_of_year=days[None], points=points)
+    with torch.inference_mode():
+        values, cover = encoder.basis(x, table)
+        measured = torch.isfinite(x).any(1)
+        tokens, valid = encoder._tokens(values, cover, measured, 60.0, days)
+        attended = encoder._attend(tokens.flatten(1, 2), valid.flatten(1), 60.0).view(2, 8, 8, -1)
+        context, known = encoder._over_dates(attended, valid)
+        dense = encoder._paint(context, known, *encoder.statistics(values, cover, measured), 0)
+    row, col = points[0].T
+    torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_planted_edge_rises_within_two_pixels(encoder: Encoder, table: torch.Tensor) -> None:
+    x = torch.full((1, 12, SIZE, SIZE), 0.05)
+    x[..., SIZE // 2 :] = 0.3
+    mean = _encode(encoder, x, table).mean
+    profile = mean[CORE // 2]
+    axis = profile[-1] - profile[0]
+    along = ((profile - profile[0]) @ axis / (axis @ axis)).numpy()
+    # The 5 x 5 mean and the context add soft shoulders; the rise itself must stay sharp.
+    inside = np.flatnonzero((along > 0.1) & (along < 0.9))
+    assert len(inside) <= 2 + 4, along[40:56]
+
+
+def test_deterministic_encoder_claims_the_same_precision_everywhere(table: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    out = _encode(Encoder(EncoderConfig(deterministic=True)).eval(), _texture(), table)
+    assert torch.equal(out.tau, torch.ones_like(out.tau))
+
+
+def test_a_tile_that_is_not_whole_strides_is_refused(encoder: Encoder, table: torch.Tensor) -> None:
+    with pytest.raises(ShapeMismatch, match=r"multiples of 24"):
+        _encode(encoder, _texture(size=100), table)
