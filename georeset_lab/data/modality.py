@@ -29,7 +29,7 @@ UNITS = {"reflectance": "1", "temperature": "K", "backscatter": "dB", "elevation
 """UDUNITS string of each `BandSpec.kind`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Modality:
     """One source inside a scene: stored numbers, what each band measures, where the pixels lie.
 
@@ -187,6 +187,12 @@ class Modality:
     def with_notes(self, *notes: str) -> Modality:
         """Modality with these decisions added to its notes."""
         return replace(self, notes=(*self.notes, *notes))
+
+    def __repr__(self) -> str:
+        dates, _, rows, cols = self.raw.shape
+        bands = ", ".join(self.band_names) if len(self.bands) <= 13 else f"{len(self.bands)} bands"
+        where = f"{rows} x {cols} pixels of {self.pixel_m:.4g} m"
+        return f"<Modality {self.name!r}: {bands}; {dates} date{'s' * (dates != 1)}; {where}; {self.raw.dtype}>"
 
     def _lazy(self) -> Any:
         import dask.array as da

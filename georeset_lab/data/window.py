@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from georeset_lab.data.grids import crs_of, move, near_turn
+from georeset_lab.data.grids import move
 from georeset_lab.data.modality import Modality
 from georeset_lab.errors import OutsideScene
 
 if TYPE_CHECKING:
+    from odc.geo.crs import CRS
     from odc.geo.geobox import GeoBox
     from odc.geo.geom import Geometry
 
@@ -54,8 +55,8 @@ def crop_modality(modality: Modality, window: Window) -> Modality:
     )
 
 
-def box_ground(bbox: tuple[float, float, float, float], grid: GeoBox) -> Geometry:
-    """Box in longitude and latitude as a polygon in the CRS of a grid, its sides following meridians and parallels.
+def box_ground(bbox: tuple[float, float, float, float], crs: CRS) -> Geometry:
+    """Box in longitude and latitude as a polygon in a projected CRS, its sides following meridians and parallels.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ def box_ground(bbox: tuple[float, float, float, float], grid: GeoBox) -> Geometr
     OutsideScene
         The numbers are no box on Earth.
     """
+    from odc.geo.crs import CRS
     from odc.geo.geom import polygon
 
     west, south, east, north = map(float, bbox)
@@ -81,29 +83,8 @@ def box_ground(bbox: tuple[float, float, float, float], grid: GeoBox) -> Geometr
     ring = [(x, south) for x in along] + [(east, y) for y in up] + [(x, north) for x in along[::-1]]
     ring += [(west, y) for y in up[::-1]]
     lon, lat = np.array(ring).T
-    x, y = to_crs_of(grid, lon, lat)
-    return polygon(list(zip(x.tolist(), y.tolist(), strict=True)), crs=grid.crs)
-
-
-def to_crs_of(grid: GeoBox, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes and latitudes in the CRS of a grid; on a geographic grid, at the turn of the globe it uses."""
-    from odc.geo.crs import CRS
-
-    x, y = CRS("EPSG:4326").transformer_to_crs(crs_of(grid))(np.asarray(lon), np.asarray(lat))
-    return (near_turn(x, grid) if crs_of(grid).geographic else np.asarray(x)), np.asarray(y)
-
-
-def require_overlap(window: Window | None, what: str, where: str) -> Window:
-    """The window, if there is one.
-
-    Raises
-    ------
-    OutsideScene
-        There is none.
-    """
-    if window is None:
-        raise OutsideScene(f"{what} does not touch {where}.")
-    return window
+    x, y = CRS("EPSG:4326").transformer_to_crs(crs)(lon, lat)
+    return polygon(list(zip(x.tolist(), y.tolist(), strict=True)), crs=crs)
 
 
 def _vertices(ground: Geometry) -> tuple[np.ndarray, np.ndarray]:
