@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions for the eye: PCA at once, UMAP from a process of its own when it is ready in time."""
+"""Embeddings in two dimensions by UMAP, from a process of its own. PCA, which is instant, is in ``pictures.py``."""
 
 from __future__ import annotations
 
@@ -47,33 +47,6 @@ def sample_points(observed: np.ndarray, *, seed: int = 0, limit: int = MAX_POINT
     if there.size > limit:
         there = np.sort(np.random.default_rng(seed).choice(there, limit, replace=False))
     return there
-
-
-def pca(vectors: np.ndarray, *, n: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along the ``n`` directions of largest spread, and the share of variance each explains.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray, shape (K, D), float
-        Finite vectors, one per row.
-    n : int
-        Number of directions.
-
-    Returns
-    -------
-    coordinates : numpy.ndarray, shape (K, n), float32
-        Centred; the sign of each axis is such that its largest loading is positive, so it is reproducible.
-    share : numpy.ndarray, shape (n,), float32
-        Explained part of the total variance, 0..1.
-    """
-    centred = np.asarray(vectors, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    values, axes = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(values)[::-1][:n]
-    axes = axes[:, order]
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    share = values[order] / max(values.sum(), np.finfo(float).tiny)
-    return (centred @ axes).astype(np.float32), share.astype(np.float32)
 
 
 class UmapWorker:
