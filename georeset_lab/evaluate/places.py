@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.data.modality import Calibration, Modality
+from georeset_lab.data.load import load_scene
 from georeset_lab.data.scene import Scene
-from georeset_lab.data.sensors import SENSORS
 from georeset_lab.evaluate.splits import TEST, TRAIN, alternate_groups, block_ids, checkerboard, eligible_classes
 from georeset_lab.evaluate.tasks import Task, TaskSpec
 
@@ -25,57 +24,41 @@ BLOCK_M = 280
 
 BLOCK_RULE = f"classes with >= 200 pixels in >= 6 blocks; checkerboard of {BLOCK_M} m blocks"
 POLYGON_RULE = "classes with >= 200 pixels in >= 4 polygons; polygons of a class, largest first, to each side in turn"
-TILE_RULE = "classes with >= 200 pixels in >= 6 tiles; upstream training tiles teach, validation and test tiles test"
+TILE_RULE = (
+    f"classes with >= 200 pixels in >= 6 blocks of {BLOCK_M} m; upstream split by tile (validation is tested too)"
+)
 
 _LULC = {1: "water", 2: "trees", 3: "flooded", 4: "crops", 5: "built", 6: "bare", 7: "snow", 9: "rangeland"}
 _EOLEARN = {1: "cultivated", 2: "forest", 3: "grassland", 4: "shrubland", 5: "water", 6: "wetland", 8: "artificial"}
 _ENMAP = {1: "roof", 2: "pavement", 3: "low vegetation", 4: "tree", 5: "soil", 6: "water"}
 _TILE_PX = 32
-
-# Landsat 5 TM, Level 1 before 1992: at-sensor radiance at DN 1 and 255 and solar irradiance, W/(m2 um) and W/(m2 sr um)
-# (Chander, Markham and Helder, 2009, tables 2 and 4); K1, K2 of band 6 from the same paper.
-_TM_RADIANCE = {
-    "B1": (-1.52, 169.0, 1983.0),
-    "B2": (-2.84, 333.0, 1796.0),
-    "B3": (-1.17, 264.0, 1536.0),
-    "B4": (-1.51, 221.0, 1031.0),
-    "B5": (-0.37, 30.2, 220.0),
-    "B6": (1.2378, 15.303, 0.0),
-    "B7": (-0.15, 16.5, 83.44),
-}
-_TM_PLANCK = (607.76, 1260.56)
-_TM_SUN = (49.0, 1.0128)
-"""Sun elevation (degrees; computed for 3.8 S 49.9 W, 1988-08-14, about 13:00 UTC: the file's own MTL is not in the
-folder; a degree is 1.5 % of reflectance) and distance (astronomical units, day 227)."""
+_CHIP_DAYS = {"chile": "2020-04-08", "denmark": "2017-10-30"}
+"""Sentinel-2 dates, which only the label files state."""
 
 
 def read_chip(data: Path, spec: TaskSpec) -> Task:
     """TerraMind chip: Sentinel-2 L2A and Sentinel-1 RTC, ESRI land cover (model-made)."""
-    s2 = _read(data / spec.files[0], "s2", "sentinel-2-l2a")
-    s1 = _read(data / spec.files[1], "s1", "sentinel-1-rtc")
-    return _block_task(data, spec, Scene({"s2": s2, "s1": s1}, s2.grid.crs, spec.name), spec.files[2], _LULC)
+    s2, s1, labels = (data / f for f in spec.files)
+    sensors = {"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc"}
+    scene = load_scene({"s2": s2, "s1": s1}, sensors=sensors, time={"s2": _CHIP_DAYS[spec.name]})
+    return _block_task(data, spec, scene, labels, _LULC)
 
 
 def read_eopatch(data: Path, spec: TaskSpec) -> Task:
     """eo-learn test patch, Slovenia: the three clear Sentinel-2 L1C dates; the two others are cloudy (SOURCE.md)."""
-    dates = [_read(data / name, "s2", "sentinel-2-l1c") for name in spec.files[:-1]]
-    days = [np.datetime64(Path(name).stem[-10:], "ns") for name in spec.files[:-1]]
-    raw = xr.concat([d.raw for d in dates], dim="time").assign_coords(time=("time", days))
-    first = dates[0]
-    s2 = Modality("s2", raw, first.bands, first.grid, first.calibration, sensor=first.sensor)
-    return _block_task(data, spec, Scene({"s2": s2}, s2.grid.crs, spec.name), spec.files[-1], _EOLEARN)
+    *dates, labels = (data / f for f in spec.files)
+    scene = load_scene({"s2": dates}, sensors={"s2": "sentinel-2-l1c"})
+    return _block_task(data, spec, scene, labels, _EOLEARN)
 
 
 def read_para_s2(data: Path, spec: TaskSpec) -> Task:
-    """RStoolbox Sentinel-2 L2A, Para: hand polygons."""
-    s2 = _read(data / spec.files[0], "s2", "sentinel-2-l2a")
-    return _polygon_task(data, spec, Scene({"s2": s2}, s2.grid.crs, spec.name))
+    """RStoolbox Sentinel-2 L2A, Para, resampled from degrees to UTM: hand polygons."""
+    return _polygon_task(data, spec, load_scene({"s2": data / spec.files[0]}, sensors={"s2": "sentinel-2-l2a"}))
 
 
 def read_para_l5(data: Path, spec: TaskSpec) -> Task:
-    """RStoolbox Landsat 5 TM digital numbers, Para, as top-of-atmosphere reflectance and kelvin: hand polygons."""
-    l5 = _read(data / spec.files[0], "l5", "landsat-5-l1", calibration=landsat5_calibration())
-    return _polygon_task(data, spec, Scene({"l5": l5}, l5.grid.crs, spec.name))
+    """RStoolbox Landsat 5 TM digital numbers, Para, with published gains: hand polygons."""
+    return _polygon_task(data, spec, load_scene({"l5": data / spec.files[0]}, sensors={"l5": "landsat-5-l1"}))
 
 
 def read_enmap(data: Path, spec: TaskSpec) -> Task:
@@ -84,21 +67,21 @@ def read_enmap(data: Path, spec: TaskSpec) -> Task:
     with (data / table).open(newline="") as f:
         rows = list(csv.DictReader(f))
     bands = [
-        BandSpec(f"b{int(r['band']):03d}", float(r["wavelength_nm"]) / 1e3, float(r["fwhm_nm"]) / 1e3, 30.0)
+        BandSpec(f"B{int(r['band']):03d}", float(r["wavelength_nm"]) / 1e3, float(r["fwhm_nm"]) / 1e3, 30.0)
         for r in rows
     ]
     good = [b.name for b, r in zip(bands, rows, strict=True) if r["bad"] == "0"]
-    scale = Calibration((1e-4,) * len(bands), (0.0,) * len(bands), nodata=-32768)
-    cube = _read(data / image, "enmap", "enmap-l2a", bands=bands, calibration=scale).select_bands(good)
-    labels = _raster(data / labels_file, cube.grid)
+    whole = load_scene({"enmap": data / image}, bands={"enmap": bands}, scale={"enmap": 1e-4})
+    scene = replace(whole, modalities={"enmap": whole["enmap"].select_bands(good)})
+    labels = _raster(data / labels_file, _grid(scene))
     labels = np.where(labels == 255, 0, labels)
-    groups = block_ids(labels.shape, _TILE_PX)
-    side = tile_sides(labels.shape, groups, data, lists)
-    groups = np.where(side >= 0, groups, -1)
-    return _task(data, spec, Scene({"enmap": cube}, cube.grid.crs, spec.name), labels, groups, side, _ENMAP, TILE_RULE)
+    tiles = block_ids(labels.shape, _TILE_PX)
+    side = tile_sides(labels.shape, data, lists)
+    tiles = np.where(side >= 0, tiles, -1)
+    return _task(data, spec, scene, labels, tiles, side, _ENMAP, TILE_RULE)
 
 
-def tile_sides(shape: tuple[int, int], groups: np.ndarray, data: Path, lists: Sequence[str]) -> np.ndarray:
+def tile_sides(shape: tuple[int, int], data: Path, lists: Sequence[str]) -> np.ndarray:
     """Side of each pixel from upstream's lists of tile names, the first list being the training tiles."""
     tiles: list[tuple[int, int, int]] = []
     for name in lists:
@@ -114,23 +97,9 @@ def tile_sides(shape: tuple[int, int], groups: np.ndarray, data: Path, lists: Se
     return side
 
 
-def landsat5_calibration() -> Calibration:
-    """Digital numbers of this Landsat 5 scene to top-of-atmosphere reflectance, and kelvin in band 6."""
-    elevation, distance = _TM_SUN
-    scale, offset, planck = [], [], []
-    for low, high, sun in _TM_RADIANCE.values():
-        gain = (high - low) / 254.0
-        factor = np.pi * distance**2 / (sun * np.sin(np.radians(elevation))) if sun else 1.0
-        scale.append(float(gain * factor))
-        offset.append(float((low - gain) * factor))
-        planck.append(None if sun else _TM_PLANCK)
-    return Calibration(tuple(scale), tuple(offset), nodata=0, planck=tuple(planck))
-
-
-def _block_task(data: Path, spec: TaskSpec, scene: Scene, labels_file: str, names: dict[int, str]) -> Task:
-    grid = next(iter(scene.modalities.values())).grid
-    labels = _raster(data / labels_file, grid)
-    block_px = round(BLOCK_M / abs(grid.affine.a))
+def _block_task(data: Path, spec: TaskSpec, scene: Scene, labels_file: Path, names: dict[int, str]) -> Task:
+    grid = _grid(scene)
+    labels, block_px = _raster(labels_file, grid), _block_px(grid)
     groups, side = block_ids(labels.shape, block_px), checkerboard(labels.shape, block_px)
     return _task(data, spec, scene, labels, groups, side, names, BLOCK_RULE)
 
@@ -139,7 +108,7 @@ def _polygon_task(data: Path, spec: TaskSpec, scene: Scene) -> Task:
     import geopandas as gpd
     from rasterio.features import rasterize
 
-    grid = next(iter(scene.modalities.values())).grid
+    grid = _grid(scene)
     frame = gpd.read_file(data / spec.files[1]).to_crs(str(grid.crs))
     names = dict(enumerate(sorted(frame["class"].unique()), start=1))
     code = {name: k for k, name in names.items()}
@@ -161,13 +130,26 @@ def _task(
     names: dict[int, str],
     rule: str,
 ) -> Task:
-    known = np.where(np.isin(labels, list(names)), labels, 0).astype(np.int64)
-    floor = 4 if rule == POLYGON_RULE else 6
-    keep = eligible_classes(known, groups, min_pixels=200, min_groups=floor)
-    grid = next(iter(scene.modalities.values())).grid
+    first = next(iter(scene.modalities.values()))
+    seen = np.isfinite(first.read(slice(None), slice(None))).any(axis=(0, 1))
+    known = np.where(np.isin(labels, list(names)) & seen & (side >= 0), labels, 0).astype(np.int64)
+    if rule == POLYGON_RULE:
+        keep = eligible_classes(known, groups, min_pixels=200, min_groups=4)
+    else:
+        blocks = block_ids(known.shape, _block_px(first.grid))
+        keep = eligible_classes(known, blocks, min_pixels=200, min_groups=6)
+    classes = {k: names[k] for k in keep}
     return Task(
-        spec.name, spec.title, scene, grid, known, groups, side, {k: names[k] for k in keep}, rule, spec.identity(data)
+        spec.name, spec.title, scene, first.grid, known, groups, side, classes, rule, spec.identity(data), spec.folders
     )
+
+
+def _grid(scene: Scene) -> GeoBox:
+    return next(iter(scene.modalities.values())).grid
+
+
+def _block_px(grid: GeoBox) -> int:
+    return round(BLOCK_M / abs(grid.affine.a))
 
 
 def _raster(path: Path, grid: GeoBox) -> np.ndarray:
@@ -187,26 +169,3 @@ def _raster(path: Path, grid: GeoBox) -> np.ndarray:
             resampling=Resampling.nearest,
         )
     return out
-
-
-def _read(
-    path: Path,
-    name: str,
-    sensor: str,
-    *,
-    bands: Sequence[BandSpec] | None = None,
-    calibration: Calibration | None = None,
-) -> Modality:
-    import rasterio
-    from odc.geo.geobox import GeoBox
-
-    with rasterio.open(path) as src:
-        values, grid = src.read(), GeoBox(src.shape, src.transform, str(src.crs))
-    table = SENSORS[sensor]
-    specs = tuple(bands or table.bands)
-    if calibration is None:
-        calibration = Calibration.identity(len(specs))
-        if sensor.startswith("sentinel-2") and values.max() > 10:
-            raised = np.percentile(values[-1], 0.5) > 1000 and "433D" in str(path)
-            calibration = Calibration((1e-4,) * len(specs), (-0.1 if raised else 0.0,) * len(specs), nodata=0)
-    return Modality(name, xr.DataArray(values[None], dims=("time", "band", "y", "x")), specs, grid, calibration)

@@ -1,7 +1,7 @@
 """Many small logistic regressions at once, by a batched limited-memory BFGS. Choosing a penalty is in ``score.py``.
 
-A batch is D label draws times G folds. The folds of a draw share one feature matrix, all draws one NumPy call, so that a
-table costs minutes instead of hours: at these sizes the time goes into calls, not into arithmetic.
+A batch is D label draws times G folds. The folds of a draw share one feature matrix, all draws one NumPy call, so that
+a table costs minutes instead of hours: at these sizes the time goes into calls, not into arithmetic.
 Limited-memory BFGS is Nocedal's (1980); its first curvature is half of Boehning's (1992) bound, diagonal in the
 coordinates of the singular vectors. Letters: D draws, G folds, K classes, N labels, R coordinates.
 """
@@ -23,8 +23,8 @@ def solve_logistic(
     c: float,
     *,
     start: np.ndarray | None = None,
-    tol: float = 1e-6,
-    max_iter: int = 200,
+    tol: float = 1e-7,
+    max_iter: int = 400,
 ) -> np.ndarray:
     """Weights that minimise ``c * sum(log loss) + |W|^2 / 2`` for each fold of each draw; the intercept is free.
 
@@ -64,9 +64,7 @@ def solve_logistic(
         stay = (-slope > tol * total).any(axis=1)
         if not stay.all():
             out[alive[~stay]] = w[~stay]
-            alive, w, logits, loss, grad, move, slope = (
-                a[stay] for a in (alive, w, logits, loss, grad, move, slope)
-            )
+            alive, w, logits, loss, grad, move, slope = (a[stay] for a in (alive, w, logits, loss, grad, move, slope))
             z1, weights, total, curve = z1[stay], weights[stay], total[stay], curve[stay]
             past = [(s[stay], t[stay], rho[stay]) for s, t, rho in past]
             if not alive.size:

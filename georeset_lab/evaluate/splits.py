@@ -185,7 +185,7 @@ def group_folds(y: np.ndarray, groups: np.ndarray, *, n_folds: int = 5) -> np.nd
     Parameters
     ----------
     y, groups : shape (N,), class index and group of each label.
-    n_folds : upper limit; fewer where a class has fewer groups, never under 2.
+    n_folds : upper limit; fewer where there are fewer groups. A class with fewer groups is held out in some folds only.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def group_folds(y: np.ndarray, groups: np.ndarray, *, n_folds: int = 5) -> np.nd
     ids, group = np.unique(groups, return_inverse=True)
     counts = np.zeros((ids.size, int(y.max()) + 1))
     np.add.at(counts, (group, y), 1)
-    n = int(np.clip((counts > 0).sum(axis=0).min(), 2, n_folds))
+    n = max(2, min(n_folds, ids.size))
     held = np.zeros((n, counts.shape[1]))
     fold_of = np.zeros(ids.size, dtype=np.int64)
     for g in np.argsort(-counts.sum(axis=1), kind="stable"):

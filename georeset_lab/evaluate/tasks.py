@@ -20,6 +20,7 @@ from georeset_lab.errors import GeoresetWarning, SceneReadError
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+
 @dataclass(frozen=True)
 class Task:
     """One place with labels, ready to be split."""
@@ -40,6 +41,8 @@ class Task:
     """How the classes and the sides were chosen, for the report."""
     identity: str
     """SHA-256 of the files it was read from."""
+    folders: tuple[str, ...] = ()
+    """Folder names by which a card would name this place among its training scenes."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class TaskSpec:
     title: str
     files: tuple[str, ...]
     load: Callable[[Path, TaskSpec], Task]
+    modalities: tuple[str, ...] = ("s2",)
 
     def read(self, data: Path) -> Task:
         """Read the task.
@@ -70,6 +74,11 @@ class TaskSpec:
             warnings.simplefilter("ignore", GeoresetWarning)
             return self.load(data, self)
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders its files lie in, innermost only: what a card would call the place."""
+        return tuple(sorted({f.split("/")[-2] for f in self.files}))
+
     def identity(self, data: Path) -> str:
         """SHA-256 over names and contents of its files."""
         digest = hashlib.sha256()
@@ -88,7 +97,7 @@ def all_tasks() -> tuple[TaskSpec, ...]:
 
     def chip(name: str, title: str, folder: str) -> TaskSpec:
         files = tuple(f"{chips}/{folder}/{f}.tif" for f in ("S2L2A", "S1RTC", "LULC"))
-        return TaskSpec(name, title, files, places.read_chip)
+        return TaskSpec(name, title, files, places.read_chip, ("s2", "s1"))
 
     return (
         chip("chile", "Chile, river town (S2 + S1, model-made land cover)", "433D_629L_3_1"),
@@ -104,6 +113,7 @@ def all_tasks() -> tuple[TaskSpec, ...]:
             "Tucurui, Brazil (Landsat 5 TM, hand polygons)",
             (f"{l5}/LT52240631988227_TM_7bands_DN.tif", f"{l5}/training_polygons.geojson"),
             places.read_para_l5,
+            ("l5",),
         ),
         TaskSpec(
             "potsdam",
@@ -114,6 +124,7 @@ def all_tasks() -> tuple[TaskSpec, ...]:
             )
             + tuple(f"{enmap}/{f}" for f in ("validation_files.csv", "test_files.csv")),
             places.read_enmap,
+            ("enmap",),
         ),
         TaskSpec(
             "slovenia",
