@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from georeset_lab.embed.arrays import as_dataarray, pixel_dataset
-from georeset_lab.embed.expert import FORMS, Expert, Form, Quantization, form_of, fuse, quantize
+from georeset_lab.embed.expert import FORMS, Expert, Form, Quantization, quantize
+from georeset_lab.embed.fused import FusedMap
 from georeset_lab.embed.locate import pixel_of, window_of
 from georeset_lab.errors import ShapeMismatch, UnknownModality
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from odc.geo.geobox import GeoBox
-
-    from georeset_lab.data.scene import Scene
 
 __all__ = ["Embeddings", "Expert", "Quantization", "open_embeddings"]
 
-FUSE_IN_MEMORY_BYTES = 1 << 31
-"""Mean and variance up to this size together (4 million pixels of 64 dimensions) are kept; beyond it they are lazy."""
-BLOCK_PIXELS = 1 << 16
-"""Pixels that `Embeddings.blocks` hands out at once, if the experts are in memory."""
-
-Index = slice | np.ndarray
+PlotKind = Literal["pca", "axes", "certainty"]
 
 
 def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:
@@ -37,7 +31,7 @@ def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     return stored.open_embeddings(path)
 
 
-class Embeddings:
+class Embeddings(FusedMap):
     """Mean and variance of every pixel's embedding, from each modality alone and from all together.
 
     The fused Gaussian counts the N(0, 1) prior once: precision L = 1 + sum tau, mean = sum eta / L, variance = 1 / L.
@@ -68,58 +62,6 @@ class Embeddings:
     (0.5, 0.5)
     """
 
-    def __init__(
-        self,
-        experts: Mapping[str, Expert],
-        grid: GeoBox,
-        *,
-        attrs: Mapping[str, Any] | None = None,
-        scene: Scene | None = None,
-    ) -> None:
-        if not experts:
-            raise ShapeMismatch("Embeddings need at least one expert: a mapping such as {'s2': Expert(eta, tau)}.")
-        shapes = {name: e.shape for name, e in experts.items()}
-        if len(set(shapes.values())) > 1 or next(iter(shapes.values()))[:2] != tuple(grid.shape):
-            raise ShapeMismatch(
-                f"Experts have shapes {shapes}, the grid has {tuple(grid.shape)} (y, x); all must be (Y, X, D) alike."
-            )
-        self.experts: dict[str, Expert] = dict(experts)
-        self.grid = grid
-        self.attrs: dict[str, Any] = dict(attrs or {})
-        self.scene = scene
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Names of the experts."""
-        return tuple(self.experts)
-
-    @property
-    def dim(self) -> int:
-        """Number of dimensions D."""
-        return next(iter(self.experts.values())).shape[2]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return int(self.grid.shape[0]), int(self.grid.shape[1])
-
-    @property
-    def dtype(self) -> Form:
-        """Form in which the experts are held: "float32", "float16" or "int8"."""
-        return form_of(self.experts)
-
-    @property
-    def in_memory(self) -> bool:
-        """False if reading pixels reads a file."""
-        return all(e.in_memory for e in self.experts.values())
-
-    @property
-    def fits_memory(self) -> bool:
-        """True if the fused map is small enough to be kept (see `FUSE_IN_MEMORY_BYTES`)."""
-        return self.shape[0] * self.shape[1] * self.dim * 8 <= FUSE_IN_MEMORY_BYTES
-
-    # -- fused values -------------------------------------------------------------------------------------------------
-
     @property
     def mean(self) -> xr.DataArray:
         """Fused posterior mean (dim, y, x), float32: a transposed view of pixel-major memory; lazy if very large."""
@@ -134,61 +76,6 @@ class Embeddings:
     def certainty(self) -> xr.DataArray:
         """1 - variance (dim, y, x), float32: 0 where nothing is known about a dimension, 1 where it is settled."""
         return as_dataarray(self, "certainty")
-
-    @cached_property
-    def observed(self) -> np.ndarray:
-        """Pixels (Y, X), bool, that some modality measured."""
-        if "_fused" in self.__dict__:
-            return self._fused[2]
-        out = np.zeros(self.shape, bool)
-        for rows, cols in self.windows():
-            for expert in self.experts.values():
-                out[rows, cols] |= expert.observed(rows, cols)
-        return out
-
-    def vectors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All pixels in row-major order: mean (N, D) and variance (N, D), float32 C-contiguous, and observed (N,).
-
-        Views of the fused map, not copies. Needs 8 N D bytes; use `blocks` for more than memory holds.
-        """
-        mean, variance, observed = self._fused
-        return mean.reshape(-1, self.dim), variance.reshape(-1, self.dim), observed.reshape(-1)
-
-    def blocks(self) -> Iterator[tuple[Index, np.ndarray, np.ndarray, np.ndarray]]:
-        """The same as `vectors`, part by part, so that a map larger than memory can be searched or classified.
-
-        Yields
-        ------
-        index : slice or numpy.ndarray (n,) of int64
-            Which of the N pixels; ``out[index] = value`` places a result in a flat array either way.
-        mean, variance : numpy.ndarray (n, D), float32
-        observed : numpy.ndarray (n,), bool
-        """
-        width = self.shape[1]
-        strip = max(1, BLOCK_PIXELS // width)
-        strips = ((slice(i, min(i + strip, self.shape[0])), slice(0, width)) for i in range(0, self.shape[0], strip))
-        for rows, cols in strips if self.fits_memory else self.windows():
-            mean, variance, seen = self.fused(rows, cols)
-            index: Index = slice(rows.start * width, rows.stop * width)
-            if (cols.start, cols.stop) != (0, width):
-                index = (np.arange(rows.start, rows.stop)[:, None] * width + np.arange(cols.start, cols.stop)).ravel()
-            yield index, mean.reshape(-1, self.dim), variance.reshape(-1, self.dim), seen.reshape(-1)
-
-    def windows(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of the parts in which the map is best read: its tiles in a store, else bands of rows."""
-        height, width = self.shape
-        tile = getattr(next(iter(self.experts.values())).eta, "tile_shape", None)
-        step_y, step_x = tile or (max(1, BLOCK_PIXELS // width), width)
-        for top in range(0, height, step_y):
-            for left in range(0, width, step_x):
-                yield slice(top, min(top + step_y, height)), slice(left, min(left + step_x, width))
-
-    def fused(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean and variance (y, x, D), float32, and observed (y, x) of a window."""
-        if self.fits_memory:
-            mean, variance, observed = self._fused
-            return mean[rows, cols], variance[rows, cols], observed[rows, cols]
-        return fuse(list(self.experts.values()), rows, cols)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -276,22 +163,45 @@ class Embeddings:
     def to_zarr(
         self, path: str | os.PathLike[str], *, fused: bool = False, dtype: Form | None = None, overwrite: bool = False
     ) -> Embeddings:
-        """Write a Zarr store and return the embeddings that read from it; see `store.write_embeddings`."""
-        from georeset_lab.embed.store import write_embeddings
+        """Write a Zarr store and return the embeddings that read from it; see `save.write_embeddings`."""
+        from georeset_lab.embed.save import write_embeddings
 
         return write_embeddings(self, path, fused=fused, dtype=dtype, overwrite=overwrite)
+
+    def to_cog(self, path: str | os.PathLike[str], *, variance: bool = True) -> Path:
+        """Write the fused map as a Cloud Optimized GeoTIFF of float32 bands; see `export.to_cog`."""
+        from georeset_lab.embed.export import to_cog
+
+        return to_cog(self, path, variance=variance)
+
+    def to_geoparquet(self, path: str | os.PathLike[str], *, variance: bool = True, observed_only: bool = True) -> Path:
+        """Write one row per pixel, with a point and the fused values; see `export.to_geoparquet`."""
+        from georeset_lab.embed.export import to_geoparquet
+
+        return to_geoparquet(self, path, variance=variance, observed_only=observed_only)
+
+    def plot(
+        self, bands: tuple[int, int, int] | None = None, *, kind: PlotKind = "pca", ax: Axes | None = None
+    ) -> Axes:
+        """Draw the map with matplotlib: colour from PCA or three axes, or certainty; see `plot.plot_embeddings`."""
+        from georeset_lab.embed.plot import plot_embeddings
+
+        return plot_embeddings(self, bands, kind=kind, ax=ax)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        where = "in memory" if self.in_memory else "in a store"
+        return (
+            f"<Embeddings {height} x {width} x {self.dim}, {', '.join(self.modalities)}, {self.dtype} {where}, "
+            f"{self.grid.crs}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from georeset_lab.embed.plot import embeddings_html
+
+        return embeddings_html(self)
 
     # -- private ------------------------------------------------------------------------------------------------------
 
     def _like(self, experts: Mapping[str, Expert], grid: GeoBox) -> Embeddings:
         return Embeddings(experts, grid, attrs=self.attrs, scene=self.scene)
-
-    @cached_property
-    def _fused(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean and variance (Y, X, D) and observed (Y, X), filled window by window."""
-        mean, variance = (np.empty((*self.shape, self.dim), np.float32) for _ in range(2))
-        observed = np.empty(self.shape, bool)
-        experts = list(self.experts.values())
-        for w in self.windows():
-            observed[w] = fuse(experts, *w, out=(mean[w], variance[w]))[2]
-        return mean, variance, observed

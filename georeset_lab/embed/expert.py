@@ -10,7 +10,7 @@ import numpy as np
 
 from georeset_lab.errors import ShapeMismatch
 
-__all__ = ["Expert", "Pixels", "Quantization", "form_of", "fuse", "quantize"]
+__all__ = ["Expert", "Pixels", "Quantization", "form_of", "fuse", "narrowed", "quantize"]
 
 Form = Literal["float32", "float16", "int8"]
 FORMS: tuple[Form, ...] = ("float32", "float16", "int8")
@@ -37,7 +37,7 @@ class Pixels(Protocol):
         """Rows and columns of the array, all dimensions, as a NumPy array."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantization:
     """How the int8 form is read back."""
 
@@ -46,6 +46,14 @@ class Quantization:
     step: float
     """-ln(variance) = code * step, code in 0..255; code 0 is a certainty of exactly 0."""
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Quantization):
+            return NotImplemented
+        return self.step == other.step and np.array_equal(self.scale, other.scale)
+
+    def __hash__(self) -> int:
+        return hash((self.step, self.scale.tobytes()))
+
     @classmethod
     def fixed(cls, dim: int) -> Quantization:
         """Scale for data that has not been seen yet."""
@@ -53,10 +61,10 @@ class Quantization:
 
     def encode(self, eta: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes (int8 mean, uint8 certainty) of natural parameters; values beyond the scale are clipped."""
-        tau = tau.astype(np.float32, copy=False)
-        mean = eta.astype(np.float32, copy=False) / (1.0 + tau)
-        low = np.clip(np.rint(mean / self.scale), -127, 127).astype(np.int8)
-        high = np.clip(np.rint(np.log1p(tau) / self.step), 0, 255).astype(np.uint8)
+        precision = 1.0 + tau.astype(np.float32, copy=False)
+        mean = eta.astype(np.float32, copy=False) / precision
+        low = np.clip(np.rint(mean * (1 / self.scale)), -127, 127).astype(np.int8)
+        high = np.clip(np.rint(np.log(precision) * np.float32(1 / self.step)), 0, 255).astype(np.uint8)
         return low, high
 
     def decode(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,15 +188,29 @@ def fuse(
     return mean, variance, observed
 
 
+def narrowed(values: np.ndarray, form: str) -> np.ndarray:
+    """Floats of another width; what lies beyond float16 becomes its largest number rather than infinity."""
+    if values.dtype == form:
+        return values
+    if form == "float16":
+        values = np.clip(values, -np.finfo(np.float16).max, np.finfo(np.float16).max)
+    return values.astype(form)
+
+
 def quantize(expert: Expert, form: Form) -> Expert:
     """The expert in another form, in memory. The int8 form gets the finest scale that holds all its values."""
-    eta, tau = expert.read()
     if form != "int8":
-        limit = np.finfo(form).max
-        return Expert(*(np.clip(a, -limit, limit).astype(form) for a in (eta, tau)))
-    dim = expert.shape[2]
-    mean = np.abs(eta.astype(np.float32) / (1 + tau.astype(np.float32))).reshape(-1, dim)
-    top = mean.max(axis=0, initial=0.0)
-    step = float(np.log1p(np.float64(tau.max(initial=0)))) / 255
-    rule = Quantization(np.where(top > 0, top / 127, 1).astype(np.float32), step or 1.0)
-    return Expert(*rule.encode(eta, tau), rule)
+        eta, tau = expert.read()
+        return Expert(narrowed(eta, form), narrowed(tau, form))
+    height, width, dim = expert.shape
+    parts = [slice(i, i + max(1, 4096 // width)) for i in range(0, height, max(1, 4096 // width))]
+    top, most = np.zeros(dim, np.float32), 0.0
+    for rows in parts:
+        eta, tau = (a.astype(np.float32, copy=False) for a in expert.read(rows))
+        np.maximum(top, np.abs(eta / (1 + tau)).max(axis=(0, 1)), out=top)
+        most = max(most, float(tau.max()))
+    rule = Quantization(np.where(top > 0, top / 127, 1).astype(np.float32), float(np.log1p(most)) / 255 or 1.0)
+    low, high = np.empty(expert.shape, np.int8), np.empty(expert.shape, np.uint8)
+    for rows in parts:
+        low[rows], high[rows] = rule.encode(*expert.read(rows))
+    return Expert(low, high, rule)

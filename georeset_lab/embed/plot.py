@@ -1,0 +1,165 @@
+"""`Embeddings.plot` and the notebook summary: pictures of `pictures.py` with axes, units and legends."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from georeset_lab.embed.locate import crs_of
+from georeset_lab.embed.pictures import axes_rgb, certainty_image, certainty_palette, pca_axes, pca_rgb, png_data_url
+from georeset_lab.errors import ShapeMismatch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from georeset_lab.embed.embeddings import Embeddings, PlotKind
+
+__all__ = ["embeddings_html", "plot_embeddings", "thinned"]
+
+MAX_PIXELS = 1_000_000
+"""Pixels in a drawn map; a larger one is drawn from every second, third, ... pixel."""
+THUMBNAIL_PIXELS = 65_536
+"""A summary shows a thumbnail only of maps up to this size that are fused already or cost nothing to fuse."""
+MISSING = "0.85"
+"""Light grey behind pixels that nothing measured."""
+
+
+def thinned(emb: Embeddings, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Every ``step``-th row and column: mean (y, x, D), variance (y, x, D), observed (y, x), step.
+
+    Reads block by block, so memory holds one block and the result.
+    """
+    height, width = emb.shape
+    step = max(1, int(np.ceil(np.sqrt(height * width / max_pixels))))
+    size = (-(-height // step), -(-width // step))
+    mean, variance = (np.zeros((*size, emb.dim), np.float32) for _ in range(2))
+    observed = np.zeros(size, bool)
+    for rows, cols in emb.windows():
+        parts = emb.fused(rows, cols)
+        first = [-(-w.start // step) for w in (rows, cols)]
+        skip = tuple(slice(f * step - w.start, None, step) for f, w in zip(first, (rows, cols), strict=True))
+        for whole, part in zip((mean, variance, observed), parts, strict=True):
+            some = part[skip]
+            whole[first[0] : first[0] + some.shape[0], first[1] : first[1] + some.shape[1]] = some
+    return mean, variance, observed, step
+
+
+def plot_embeddings(
+    emb: Embeddings, bands: tuple[int, int, int] | None = None, *, kind: PlotKind = "pca", ax: Axes | None = None
+) -> Axes:
+    """Draw a map of embeddings.
+
+    Parameters
+    ----------
+    emb : Embeddings
+    bands : three dimensions, optional
+        Drawn as red, green and blue instead of the principal components.
+    kind : "pca", "axes" or "certainty"
+        Certainty is the mean of ``1 - variance`` over the dimensions, dark = unsure.
+    ax : matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Axes in kilometres or metres of the map's CRS (degrees, if that is what it has); rotated grids are drawn
+        rotated. Pixels that nothing measured are light grey, with a legend.
+
+    Raises
+    ------
+    NothingObserved
+        There is no observed pixel to take colours from.
+    ShapeMismatch
+        An unknown kind, or bands that do not exist.
+    """
+    import matplotlib.pyplot as plt
+
+    if kind not in ("pca", "axes", "certainty"):
+        raise ShapeMismatch(f"kind={kind!r} is not a picture; choose 'pca', 'axes' or 'certainty'.")
+    if kind == "certainty" and bands is not None:
+        raise ShapeMismatch("bands= belongs to kind='axes'; certainty is one number per pixel.")
+    mean, variance, observed, step = thinned(emb)
+    flat, seen, size = mean.reshape(-1, emb.dim), observed.reshape(-1), (observed.shape[0], observed.shape[1])
+    if kind == "certainty":
+        image = certainty_image(1 - variance.mean(axis=2), observed).rgba()
+        title = "Certainty"
+    elif bands is not None or kind == "axes":
+        chosen = bands or (0, 1, 2)
+        image = axes_rgb(flat, seen, size, chosen)
+        title = "Dimensions {}, {}, {} as red, green, blue".format(*chosen)
+    else:
+        image = pca_rgb(flat, seen, size)
+        share = pca_axes(flat, seen)[2].sum()
+        title = f"Embedding, PCA as colour ({share:.0%} of the variance)"
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    _place(ax, image, emb, step)
+    ax.set_title(title)
+    if kind == "certainty":
+        _colourbar(ax)
+    if not seen.all():
+        from matplotlib.patches import Patch
+
+        patch = Patch(facecolor=MISSING, edgecolor="0.5", label="not observed")
+        ax.legend(handles=[patch], loc="upper right", fontsize="small")
+    return ax
+
+
+def _place(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
+    """Put a picture where its pixels lie, with axes in units of the CRS."""
+    from matplotlib.transforms import Affine2D
+
+    box, crs = emb.grid.boundingbox, crs_of(emb.grid)
+    unit, scale = ("degrees", 1.0) if crs.geographic else ("m", 1.0)
+    if unit == "m" and max(box.right - box.left, box.top - box.bottom) >= 2000:
+        unit, scale = "km", 1e-3
+    a, b, c, d, e, f = tuple(emb.grid.affine)[:6]
+    matrix = np.array([[a * step, b * step, c], [d * step, e * step, f], [0, 0, 1 / scale]]) * scale
+    height, width = image.shape[:2]
+    picture = ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+    picture.set_transform(Affine2D(matrix) + ax.transData)
+    ax.set_xlim(box.left * scale, box.right * scale)
+    ax.set_ylim(box.bottom * scale, box.top * scale)
+    ax.set_aspect("equal")
+    ax.set_facecolor(MISSING)
+    names = ("longitude", "latitude") if crs.geographic else ("easting", "northing")
+    ax.set_xlabel(f"{names[0]} ({unit})")
+    ax.set_ylabel(f"{names[1]} ({unit}), {crs}" if len(str(crs)) < 16 else f"{names[1]} ({unit})")
+    ax.ticklabel_format(useOffset=False, style="plain")
+
+
+def _colourbar(ax: Axes) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    scale = ScalarMappable(Normalize(0, 1), ListedColormap(certainty_palette() / 255))
+    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))  # as high as the map, whatever its shape
+    ax.figure.colorbar(scale, cax=beside, label="certainty, mean of 1 - variance (dark = unsure)")
+
+
+def embeddings_html(emb: Embeddings) -> str:
+    """Short table for a notebook; with a thumbnail if the map is small and in memory. Reads no store."""
+    height, width = emb.shape
+    size = sum(e.nbytes for e in emb.experts.values()) / 1e6
+    a, b, _, d, e, _ = tuple(emb.grid.affine)[:6]
+    pixel = f"{np.hypot(a, d):g} x {np.hypot(b, e):g}"
+    rows: dict[str, str] = {
+        "size": f"{height} x {width} pixels, {emb.dim} dimensions",
+        "experts": ", ".join(emb.modalities),
+        "pixel": f"{pixel} in units of {emb.grid.crs}",
+        "held as": f"{emb.dtype} {'in memory' if emb.in_memory else 'in a store'}, {size:.1f} MB",
+    }
+    rows |= {k: str(emb.attrs[k]) for k in ("model", "version", "dates", "seed") if k in emb.attrs}
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(k)}</th><td style='text-align:left'>{escape(v[:160])}</td></tr>"
+        for k, v in rows.items()
+    )
+    picture = ""
+    if emb.in_memory and height * width <= THUMBNAIL_PIXELS and emb.observed.any():
+        mean, _, observed = emb.vectors()
+        url = png_data_url(pca_rgb(mean, observed, emb.shape))
+        side = f"width:{min(192, max(48, width))}px"
+        picture = f"<img alt='PCA of the embedding' style='{side};image-rendering:pixelated;margin:4px' src='{url}'>"
+    return f"<div><b>Embeddings</b><div style='display:flex'><table>{cells}</table>{picture}</div></div>"
