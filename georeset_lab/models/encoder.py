@@ -15,12 +15,14 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.head import GaussianHead, spline_matrix
-from georeset_lab.models.pixels import PixelStatistics
+from georeset_lab.models.head import GaussianHead
+from georeset_lab.models.pixels import PixelStatistics, PixelView
 from georeset_lab.models.spectral import SpectralBasis
+from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
-_STRIP = 64
+_STRIP = 8
+_SPLINE_REACH = 2
 _WINDOWS_AT_ONCE = 64
 
 
@@ -64,8 +66,8 @@ class Encoder(nn.Module):
     Notes
     -----
     Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended by a
-    raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with mean and spread of
-    its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
+    raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with an edge-keeping
+    mean and spread of its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
     """
 
     margin_cells = 8
@@ -83,6 +85,7 @@ class Encoder(nn.Module):
         self.date_score = nn.Linear(c.width, 1)
         nn.init.zeros_(self.date_score.weight)
         self.statistics = PixelStatistics(c.n_virtual)
+        self.upsample = GuidedUpsample(c.patch)
         self.head = GaussianHead(
             c.width, self.statistics.n_features, c.head_width, c.latent_dim, deterministic=c.deterministic
         )
@@ -127,8 +130,8 @@ class Encoder(nn.Module):
         tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year)
         context = self._context(tokens, valid, cell_m)
         context, known = self._over_dates(context, valid)
-        features, observed = self.statistics(values, cover, measured)
-        return self._paint(context, known, features, observed, margin)
+        cells = masked_cell_mean(values[None], measured[None], self.config.patch)[0]
+        return self._paint(context, known, cells, self.statistics(values, cover, measured), margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -154,16 +157,17 @@ class Encoder(nn.Module):
         tokens = tokens.new_zeros(b * t, n * n, attended.shape[-1]).index_put((used,), attended).view(b, t, n, n, -1)
         valid = valid.view(b, t, n, n)
         context, known = self._over_dates(tokens.transpose(0, 1), valid.transpose(0, 1))
-        features, observed = self.statistics.at_points(
-            *(z.view(b, t, *z.shape[1:]) for z in (values, cover, measured)), points
-        )
-        pixels = self.head(self._at_points(context, known, points), features.flatten(1))
+        series = [z.view(b, t, *z.shape[1:]) for z in (values, cover, measured)]
+        cells = masked_cell_mean(series[0], series[2], self.config.patch)
+        view = self.statistics.at_points(*series, points)
+        mixed = self.upsample.at_points(self.head.mix(context), cells, known, view.guide.permute(1, 2, 0), points)
+        pixels = self.head(mixed, view.features.permute(1, 2, 0))
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
-        scene = self.scene_head(self.scene_head.mix(pooled.T))
+        scene = self.scene_head(self.scene_head.mix(pooled))
         return Crops(
-            Gaussian(*(z.T.reshape(*observed.shape, -1) * observed[..., None] for z in pixels)),
-            Gaussian(*(z.T * known.flatten(1).any(1)[:, None] for z in scene)),
+            Gaussian(*(z * view.observed[..., None] for z in pixels)),
+            Gaussian(*(z * known.flatten(1).any(1)[:, None] for z in scene)),
         )
 
     def _tokens(
@@ -211,37 +215,33 @@ class Encoder(nn.Module):
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
 
-    def _paint(self, context: Tensor, known: Tensor, features: Tensor, observed: Tensor, margin: int) -> Gaussian:
-        """Upsample the context smoothly and apply the head, strip by strip: (Y', X', D)."""
-        p = self.config.patch
-        edge = margin * p
-        mixed = self.head.mix(context.flatten(0, 1).T) * known.flatten().to(context.dtype)
-        mixed = mixed.view(-1, *known.shape)
-        rows = spline_matrix(known.shape[0], p).to(context)[edge : known.shape[0] * p - edge]
-        cols = spline_matrix(known.shape[1], p).to(context)[edge : known.shape[1] * p - edge]
-        amount = (rows @ known.to(context.dtype) @ cols.T).clamp_min(1e-6)
-        across = mixed @ cols.T
-        core = (slice(edge, features.shape[1] - edge), slice(edge, features.shape[2] - edge))
-        features, observed = features[:, core[0], core[1]], observed[core]
-        eta = context.new_empty(*observed.shape, self.config.latent_dim)
+    def _paint(self, context: Tensor, known: Tensor, cells: Tensor, view: PixelView, margin: int) -> Gaussian:
+        """Carry the context to the pixels and apply the head, some rows of cells at a time: (Y', X', D)."""
+        p, reach = self.config.patch, _SPLINE_REACH
+        rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
+        pad = max(0, reach - margin)
+        framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (self.head.mix(context), cells, known[..., None])]
+        first = margin + pad - reach
+        eta = context.new_empty(rows * p, cols * p, self.config.latent_dim)
         tau = torch.empty_like(eta)
-        for y in range(0, len(rows), _STRIP):
-            strip = slice(y, y + _STRIP)
-            up = (rows[strip] @ across) / amount[strip]
-            part = self.head(up.flatten(1), features[:, strip].flatten(1))
-            keep = observed[strip].to(eta.dtype)[..., None]
-            eta[strip] = part.eta.T.view_as(eta[strip]) * keep
-            tau[strip] = part.tau.T.view_as(tau[strip]) * keep
+        for y in range(0, rows, _STRIP):
+            n = min(_STRIP, rows - y)
+            mixed, near, seen = (z[first + y : first + y + n + 2 * reach, first : first + cols + 2 * reach] for z in framed)
+            pixels = (slice((margin + y) * p, (margin + y + n) * p), slice(margin * p, (margin + cols) * p))
+            guide, features = (_by_cell(z[:, pixels[0], pixels[1]], p) for z in (view.guide, view.features))
+            part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features)
+            keep = view.observed[pixels][..., None]
+            for target, source in zip((eta, tau), part, strict=True):
+                image = source.view(n, cols, p, p, -1).transpose(1, 2).reshape(n * p, cols * p, -1)
+                torch.mul(image, keep, out=target[y * p : (y + n) * p])
         return Gaussian(eta, tau)
 
-    def _at_points(self, context: Tensor, known: Tensor, points: Tensor) -> Tensor:
-        """Mixed context of (B, Ny, Nx, W) at the points (B, P, 2): (H, B P), the same spline as `_paint`."""
-        weights = spline_matrix(known.shape[1], self.config.patch).to(context)
-        rows, cols = weights[points[..., 0]], weights[points[..., 1]]
-        share = (rows[..., :, None] * cols[..., None, :] * known[:, None]).flatten(2)
-        share = share / share.sum(2, keepdim=True).clamp_min(1e-6)
-        mixed = self.head.mix(context.flatten(0, 2).T).view(-1, len(points), share.shape[2])
-        return torch.bmm(share, mixed.permute(1, 2, 0)).flatten(0, 1).T
+
+def _by_cell(x: Tensor, patch: int) -> Tensor:
+    """(F, Y, X) to (Ny, Nx, patch ** 2, F)."""
+    f, y, w = x.shape
+    cells = x.view(f, y // patch, patch, w // patch, patch) if x.is_contiguous() else x.reshape(f, y // patch, patch, -1, patch)
+    return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_SIDE = 5
+_REACH = 2
 _FLOOR = 1e-4
+_SHARPNESS = 4.0
+
+
+class PixelView(NamedTuple):
+    """What the pixels of a series say by themselves; the trailing shape is (Y, X) or (B, P)."""
+
+    features: Tensor
+    """(5 R, ...): value, neighbourhood mean and spread (weighted means over dates), spread over dates, cover."""
+    guide: Tensor
+    """(R, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
+    observed: Tensor
+    """(...): bool, measured on at least one date."""
 
 
 class PixelStatistics(nn.Module):
-    """Own value, local mean, local spread and spread over dates of each virtual band, with its cover.
+    """Own value, neighbourhood mean and spread, and spread over dates of each virtual band, with its cover.
 
     Parameters
     ----------
@@ -21,7 +35,10 @@ class PixelStatistics(nn.Module):
     Notes
     -----
     Local mean and spread are the strongest cheap features of few-shot land cover (``methods.md`` section 11), so the head is
-    given them instead of having to learn them. Missing neighbours leave both sums: one NaN pixel touches no other's values.
+    given them instead of having to learn them. A plain 5 x 5 mean would smear every field edge over five pixels; ours is a
+    soft form of Kuwahara et al. (1976): the four 3 x 3 squares that hold the pixel in a corner are averaged with weights
+    that fall with their variance. Beside an edge the squares across it drop out; in speckle all four count alike.
+    Missing neighbours leave every sum.
     """
 
     def __init__(self, n_virtual: int) -> None:
@@ -30,7 +47,7 @@ class PixelStatistics(nn.Module):
         self.date_score = nn.Linear(2 * n_virtual, 1)
         nn.init.zeros_(self.date_score.weight)
 
-    def forward(self, values: Tensor, cover: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, cover: Tensor, measured: Tensor) -> PixelView:
         """Summarise a series of virtual-band images, for every pixel.
 
         Parameters
@@ -38,19 +55,15 @@ class PixelStatistics(nn.Module):
         values, cover : Tensor, shape (T, R, Y, X)
             From `SpectralBasis`; values are 0 where nothing was measured.
         measured : Tensor, shape (T, Y, X), bool
-
-        Returns
-        -------
-        features : Tensor, shape (5 R, Y, X)
-            Value, 5 x 5 mean, 5 x 5 spread (weighted mean over dates), spread over dates, cover.
-        observed : Tensor, shape (Y, X), bool
-            Measured on at least one date.
         """
+        y, x = values.shape[-2:]
         present = measured[:, None].to(values.dtype)
-        mean, spread = _moments(_box(values), _box(values * values), _box(present))
-        return self.over_dates(values, mean, spread, cover, measured)
+        sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
+        corners = [(slice(i, i + y), slice(j, j + x)) for i in (0, 2) for j in (0, 2)]
+        mean, spread = _combine([[z[..., rows, cols] for z in sums] for rows, cols in corners])
+        return self._over_dates(values, mean, spread, cover, measured)
 
-    def at_points(self, values: Tensor, cover: Tensor, measured: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    def at_points(self, values: Tensor, cover: Tensor, measured: Tensor, points: Tensor) -> PixelView:
         """Summarise a batch of series at some pixels only; what training needs.
 
         Parameters
@@ -59,43 +72,56 @@ class PixelStatistics(nn.Module):
         measured : Tensor, shape (B, T, S, S), bool
         points : Tensor, shape (B, P, 2), int64
             Row and column.
-
-        Returns
-        -------
-        features : Tensor, shape (5 R, B, P)
-        observed : Tensor, shape (B, P), bool
         """
-        half = _SIDE // 2
-        reach = torch.arange(-half, half + 1, device=points.device)
-        rows = points[..., 0, None, None] + half + reach[:, None]
-        cols = points[..., 1, None, None] + half + reach
+        reach = torch.arange(2 * _REACH + 1, device=points.device)
+        rows = points[..., 0, None, None] + reach[:, None]
+        cols = points[..., 1, None, None] + reach
         crop = torch.arange(len(points), device=points.device)[:, None, None, None]
+        edges = (_REACH,) * 4
         # Advanced indices around two slices put (B, P, 5, 5) first.
-        near = F.pad(values, (half, half, half, half))[crop, :, :, rows, cols].permute(4, 5, 0, 1, 2, 3)
-        present = F.pad(measured.to(values.dtype), (half, half, half, half))[crop, :, rows, cols].permute(4, 0, 1, 2, 3)
-        mean, spread = _moments(near.sum((-1, -2)), near.square().sum((-1, -2)), present.sum((-1, -2))[:, None])
+        near = F.pad(values, edges)[crop, :, :, rows, cols].permute(4, 5, 0, 1, 2, 3)
+        present = F.pad(measured.to(values.dtype), edges)[crop, :, rows, cols].permute(4, 0, 1, 2, 3)[:, None]
+        parts = [
+            [z[..., i : i + 3, j : j + 3].sum((-1, -2)) for z in (near, near * near, present)]
+            for i in (0, _REACH)
+            for j in (0, _REACH)
+        ]
         own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
-        return self.over_dates(near[..., half, half], mean, spread, own, present[..., half, half] > 0)
+        seen = present[:, 0, ..., _REACH, _REACH] > 0
+        return self._over_dates(near[..., _REACH, _REACH], *_combine(parts), own, seen)
 
-    def over_dates(
-        self, values: Tensor, mean: Tensor, spread: Tensor, cover: Tensor, measured: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Pool (T, R, ...) summaries with learned weights of the dates: features (5 R, ...), observed (...)."""
+    def _over_dates(self, values: Tensor, mean: Tensor, spread: Tensor, cover: Tensor, measured: Tensor) -> PixelView:
+        """Pool (T, R, ...) summaries with learned weights of the dates."""
         if len(values) == 1:
-            return torch.cat([values[0], mean[0], spread[0], torch.zeros_like(values[0]), cover[0]]), measured[0]
+            still = torch.zeros_like(values[0])
+            return PixelView(torch.cat([values[0], mean[0], spread[0], still, cover[0]]), mean[0], measured[0])
         score = self.date_score(torch.cat([values, mean], 1).movedim(1, -1))[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
         pooled = [(weight * part).sum(0) for part in (values, mean, spread)]
         present = measured[:, None].to(values.dtype)
-        change = ((values - pooled[0]) ** 2 * present).sum(0) / present.sum(0).clamp_min(1.0)
-        return torch.cat([*pooled, _root(change), (weight * cover).sum(0)]), measured.any(0)
+        n = present.sum(0).clamp_min(1.0)
+        change = ((values - pooled[0]) ** 2 * present).sum(0) / n
+        features = torch.cat([*pooled, _root(change), (weight * cover).sum(0)])
+        return PixelView(features, (mean * present).sum(0) / n, measured.any(0))
 
 
-def _moments(total: Tensor, squares: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation from the sums over the measured pixels of a neighbourhood."""
-    n = n.clamp_min(1.0)
-    mean = total / n
-    return mean, _root((squares / n - mean * mean).clamp_min(0.0))
+def _combine(parts: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Weigh the corner squares: mean and spread, each (T, R, ...), from [sum, sum of squares, count] of the four."""
+    total_weight, mean, variance = None, None, None
+    for total, squares, count in parts:
+        n = count.clamp_min(1.0)
+        m = total / n
+        v = (squares / n - m * m).clamp_min(0.0)
+        weight = count * (v.mean(1, keepdim=True) + _FLOOR) ** -_SHARPNESS * _FLOOR**_SHARPNESS
+        if total_weight is None or mean is None or variance is None:
+            total_weight, mean, variance = weight, weight * m, weight * v
+        else:
+            total_weight, mean, variance = total_weight + weight, mean + weight * m, variance + weight * v
+    assert total_weight is not None
+    assert mean is not None
+    assert variance is not None
+    total_weight = total_weight.clamp_min(1e-30)
+    return mean / total_weight, _root(variance / total_weight)
 
 
 def _root(variance: Tensor) -> Tensor:
@@ -103,15 +129,12 @@ def _root(variance: Tensor) -> Tensor:
     return (variance + _FLOOR).sqrt() - _FLOOR**0.5
 
 
-def _box(x: Tensor) -> Tensor:
-    """Sum over 5 x 5 neighbours, zero outside: shifted copies added in place, five times quicker than pooling."""
-    half = _SIDE // 2
+def _box3(x: Tensor) -> Tensor:
+    """Sum over 3 x 3 neighbours, zero outside: shifted copies added in place, five times quicker than pooling."""
     tall = x.clone()
-    for k in range(1, half + 1):
-        tall[..., k:, :] += x[..., :-k, :]
-        tall[..., :-k, :] += x[..., k:, :]
+    tall[..., 1:, :] += x[..., :-1, :]
+    tall[..., :-1, :] += x[..., 1:, :]
     wide = tall.clone()
-    for k in range(1, half + 1):
-        wide[..., k:] += tall[..., :-k]
-        wide[..., :-k] += tall[..., k:]
+    wide[..., 1:] += tall[..., :-1]
+    wide[..., :-1] += tall[..., 1:]
     return wide

@@ -1,0 +1,106 @@
+"""`GuidedUpsample`: context from cells to pixels along the edges that the pixels show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_REACH = 2
+_FLOOR = 1e-3
+
+
+class GuidedUpsample(nn.Module):
+    """Weights of cells for each pixel: near on the ground, and alike in what was measured.
+
+    Parameters
+    ----------
+    patch : int
+        Pixels along the side of a cell.
+
+    Notes
+    -----
+    Joint bilateral upsampling (Kopf et al., 2007). The spatial kernel is a cubic B-spline over cell centres, whose spectrum
+    vanishes at the cell frequency, so a smooth context shows no blocks. The range kernel compares the virtual bands of the
+    pixel with the cell's mean: a pixel beside a shore or a field edge takes its context from its own side.
+    """
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.log_width = nn.Parameter(torch.tensor(-1.0))
+        """Log of the difference of virtual bands (root mean square) at which the range kernel falls to 1 / e."""
+
+    def weights(self, spatial: Tensor, pixels: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+        """Normalised weights (..., P, C) of C cells for P pixels.
+
+        Parameters
+        ----------
+        spatial : Tensor, shape (..., P, C)
+            Spline weights.
+        pixels : Tensor, shape (..., P, R)
+            Guide of the pixels.
+        cells : Tensor, shape (..., C, R)
+            Mean of the cells.
+        known : Tensor, shape (..., C), bool
+            Cells that hold a measurement.
+        """
+        cross = pixels @ cells.transpose(-1, -2)
+        distance = pixels.square().sum(-1)[..., None] + cells.square().sum(-1)[..., None, :] - 2 * cross
+        scale = torch.exp(-2 * self.log_width) / pixels.shape[-1]
+        weight = spatial * (torch.exp(-distance.clamp_min(0) * scale) + _FLOOR) * known[..., None, :].to(spatial.dtype)
+        return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
+
+    def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor) -> Tensor:
+        """Upsample a strip of cells.
+
+        Parameters
+        ----------
+        context : Tensor, shape (Ny + 4, Nx + 4, H)
+            With two cells around the strip.
+        cells : Tensor, shape (Ny + 4, Nx + 4, R)
+        known : Tensor, shape (Ny + 4, Nx + 4), bool
+        pixels : Tensor, shape (Ny, Nx, patch ** 2, R)
+            Guide, cell by cell.
+
+        Returns
+        -------
+        Tensor, shape (Ny, Nx, patch ** 2, H)
+        """
+        side = 2 * _REACH + 1
+
+        def around(z: Tensor) -> Tensor:
+            near = z.unfold(0, side, 1).unfold(1, side, 1)
+            return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], side**2, -1)
+
+        spline = spline_matrix(side, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
+        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, side**2)
+        weight = self.weights(spatial, pixels, around(cells), around(known[..., None])[..., 0])
+        return weight @ around(context)
+
+    def at_points(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, points: Tensor) -> Tensor:
+        """Context (B, P, H) at points (B, P, 2) of crops whose cells are (B, N, N, ...); pixels is (B, P, R)."""
+        spline = spline_matrix(known.shape[1], self.patch).to(context)
+        spatial = (spline[points[..., 0]][..., :, None] * spline[points[..., 1]][..., None, :]).flatten(2)
+        weight = self.weights(spatial, pixels, cells.flatten(1, 2), known.flatten(1))
+        return weight @ context.flatten(1, 2)
+
+
+def spline_matrix(n_cells: int, patch: int) -> Tensor:
+    """Weights of a cubic B-spline over cell centres for each pixel: (n_cells * patch, n_cells), float32.
+
+    Rows sum to one inside; near the ends the missing cells' share is absent, and the caller normalises.
+    """
+    pixel = (torch.arange(n_cells * patch, dtype=torch.float32) + 0.5) / patch - 0.5
+    d = (pixel[:, None] - torch.arange(n_cells)).abs()
+    near = 2 / 3 - d**2 + d**3 / 2
+    far = (2 - d).clamp_min(0) ** 3 / 6
+    return torch.where(d < 1, near, far)
+
+
+def masked_cell_mean(values: Tensor, measured: Tensor, patch: int) -> Tensor:
+    """Mean of (B, T, R, Y, X) over dates and the measured pixels of each cell: (B, Ny, Nx, R); 0 where none was."""
+    b, t, r, y, x = values.shape
+    total = F.avg_pool2d(values.flatten(0, 1), patch).view(b, t, r, y // patch, x // patch).sum(1)
+    n = F.avg_pool2d(measured.flatten(0, 1)[:, None].to(values.dtype), patch).view(b, t, 1, *total.shape[-2:]).sum(1)
+    return (total / n.clamp_min(1e-9)).permute(0, 2, 3, 1)
