@@ -80,8 +80,8 @@ def _layer(absorption: np.ndarray) -> np.ndarray:
 def _chlorophyll() -> np.ndarray:
     """Absorption of leaf pigments, 1 at 670 nm; ends in a red edge with its inflection near 715 nm."""
     blue = _bump(430, 30, 1.5) + _bump(475, 30, 1.2)
-    red = _bump(640, 38, 0.55) + _bump(672, 17, 0.8) + _bump(692, 14, 0.25)
-    return np.asarray(blue + red + _bump(560, 50, 0.16))
+    red = _bump(640, 28, 0.55) + _bump(672, 17, 0.8) + _bump(693, 13, 0.1) + _bump(700, 24, 0.05)
+    return np.asarray(blue + red + _bump(560, 50, 0.26))
 
 
 def _dry_matter() -> np.ndarray:
@@ -97,19 +97,19 @@ def _plants(rng: np.random.Generator) -> list[np.ndarray]:
 
     def leaf(pigment: float, wet: float, matter: float) -> np.ndarray:
         spread = rng.uniform(0.85, 1.15, 3)
-        edge = 0.35 * pigment * _bump(705, 16, 0.35)  # more chlorophyll pushes the red edge to longer waves
+        edge = 0.003 * pigment**2 * _bump(706, 13)  # more chlorophyll pushes the red edge to longer waves
         return _layer(0.035 + pigment * spread[0] * green + edge + wet * spread[1] * water + matter * spread[2] * dry)
 
     # Brown pigments absorb less and less towards the infrared.
     brown = np.exp(-(WAVELENGTH_NM - 400) / 190)
-    straw = _layer(0.09 + rng.uniform(1.6, 2.6) * brown + 0.006 * water + rng.uniform(0.4, 0.7) * dry)
+    straw = _layer(0.09 + rng.uniform(1.6, 2.6) * brown + 0.004 * water + rng.uniform(0.22, 0.4) * dry)
     wood = _layer(0.35 + rng.uniform(3.0, 5.0) * brown + 0.02 * water + 0.7 * dry)
     return [
-        0.82 * leaf(3.0, 0.070, 0.25),
-        0.82 * leaf(8.5, 0.085, 0.30),
-        0.78 * leaf(9.0, 0.080, 0.40),
-        0.62 * leaf(11.0, 0.110, 0.70),
-        0.80 * straw,
+        0.82 * leaf(2.2, 0.070, 0.25),
+        0.82 * leaf(5.5, 0.085, 0.30),
+        0.80 * leaf(6.5, 0.085, 0.40),
+        0.62 * leaf(7.5, 0.110, 0.70),
+        0.88 * straw,
         0.75 * wood,
     ]
 
@@ -122,7 +122,7 @@ def _soils(rng: np.random.Generator, place: Place) -> list[np.ndarray]:
         iron = float(np.clip(place.iron + (rng.normal(0, 0.2) if which else 0), 0.05, 1.2))
         bright = place.soil_brightness * (1 - 0.45 * place.organic if which else 1) * rng.uniform(0.9, 1.1)
         clay = rng.uniform(0.04, 0.16)
-        rise = 0.36 * (1 - np.exp(-(WAVELENGTH_NM - 250) / rng.uniform(450, 800)))
+        rise = 0.44 * (1 - np.exp(-(WAVELENGTH_NM - 250) / rng.uniform(450, 800)))
         ferric = np.exp(-iron * (1.3 * _bump(430, 70) + 0.9 * _bump(520, 45) + 0.25 * _bump(660, 40)))
         ferric = ferric * np.exp(-iron * 0.18 * _bump(880, 70))
         held = np.exp(-0.12 * _bump(1414, 25) - 0.2 * _bump(1920, 35) - clay * _bump(2205, 18) - 0.1 * _bump(2480, 120))
@@ -141,10 +141,10 @@ def _stones(rng: np.random.Generator, place: Place) -> list[np.ndarray]:
     sand = 0.46 * s[0] * ramp * np.exp(-0.4 * place.iron * _bump(460, 80)) * hydroxyl
     rock = 0.24 * s[1] * (0.55 + 0.45 * ramp) * np.exp(-0.1 * _bump(1000, 150) - 0.08 * _bump(2330, 25))
     asphalt = 0.085 * s[2] * (0.75 + 0.7 * (1 - np.exp(-(w - 400) / 700)))
-    concrete = 0.30 * s[3] * (0.55 + 0.45 * ramp) * hydroxyl * np.exp(-0.06 * _bump(2340, 25))
+    concrete = 0.27 * s[3] * (0.55 + 0.45 * ramp) * hydroxyl * np.exp(-0.06 * _bump(2340, 25))
     tile = 0.40 * s[4] * (1 - np.exp(-(w - 330) / 500)) * np.exp(-1.5 * _bump(440, 80) - 0.9 * _bump(525, 40))
     tile = tile * np.exp(-0.12 * _bump(870, 60))
-    metal = 0.42 * s[5] * (0.85 + 0.15 * ramp) * (1 - 0.1 * _bump(850, 120))
+    metal = 0.33 * s[5] * (0.85 + 0.15 * ramp) * (1 - 0.1 * _bump(850, 120))
     dark = 0.085 * s[6] * (0.9 + 0.25 * ramp)
     return [sand, rock, asphalt, concrete, tile, metal, dark]
 
@@ -153,18 +153,18 @@ def _waters(rng: np.random.Generator) -> list[np.ndarray]:
     """Clear, silty, muddy and green (algal) water, with the sky's reflection in the surface."""
     w = WAVELENGTH_NM
     pure = 100 * water_per_cm()  # 1/m
-    sky = rng.uniform(0.004, 0.012) + 0.012 * (w / 450.0) ** -3.0
+    sky = rng.uniform(0.004, 0.022) + rng.uniform(0.0, 0.016) * (w / 450.0) ** -3.0
     humic = np.exp(-0.016 * (w - 440))
     pigment = 0.05 * _bump(440, 35) + 0.03 * _bump(672, 12)
 
     def water(silt: float, yellow: float, algae: float) -> np.ndarray:
         back = 0.0012 * (w / 500.0) ** -4 + 0.011 * silt * (w / 550.0) ** -0.6 + 0.004 * algae
-        absorb = pure + yellow * humic + algae * pigment + 0.02 * silt * np.exp(-0.011 * (w - 440))
+        absorb = pure + yellow * humic + algae * pigment + 0.06 * silt * np.exp(-0.011 * (w - 440))
         return np.asarray(sky + 0.42 * back / (back + absorb))
 
     return [
         water(0.3, rng.uniform(0.05, 0.25), 0.5),
-        water(rng.uniform(6, 12), rng.uniform(0.2, 0.8), 1.0),
+        water(rng.uniform(3, 9), rng.uniform(0.3, 1.8), 1.0),
         water(rng.uniform(60, 140), rng.uniform(0.5, 1.5), 1.0),
         water(4.0, rng.uniform(0.3, 1.2), rng.uniform(20, 50)),
     ]

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from georeset_lab.data.place import CLASSES, CROPS, Place, stream
 from georeset_lab.data.terrain import Terrain, build_terrain, fractal
-from georeset_lab.data.town import draw_roads, draw_town
+from georeset_lab.data.town import Town, draw_roads, draw_town
 
 PIXEL_M = 10.0
 """Pixel of the truth grid, metres."""
@@ -89,7 +89,7 @@ def build_landscape(place: Place, shape: tuple[int, int]) -> Landscape:
     cover = np.where(town.cover >= 0, town.cover, cover)
     cover = _shores(rng, place, terrain, cover, fine)
     crop = np.where(cover == COVERS.index("crop"), crop, -1)
-    after, change = _changes(place, cover, crop, parcel, dice, town.built)
+    after, change = _changes(cover, crop, parcel, dice, town)
     return _coarsen(place, terrain, fine, cover, after, change, np.where(farmland, parcel, -1), parcel, crop, town.built)
 
 
@@ -215,30 +215,30 @@ def _shores(
     """Water last, with sand beaches, gravel bars and riparian strips beside it."""
     patchy = fractal(rng, shape, 2.6)
     near_sea = ndimage.distance_transform_edt(~terrain.sea) * PIXEL_M / FINE if terrain.sea.any() else 1e5 + 0 * patchy
-    cover = np.where(near_sea < 25 + 18 * patchy, COVERS.index("sand"), cover)
+    beach = np.exp(rng.uniform(np.log(3), np.log(40)))
+    cover = np.where(near_sea < beach * (1 + 0.8 * patchy), COVERS.index("sand"), cover)
     bars = (terrain.shore_m < 14 + 12 * patchy) & (near_sea > 60)
-    cover = np.where(bars & (patchy > 0.5 - 0.3 * place.sediment), COVERS.index("sand"), cover)
+    cover = np.where(bars & (patchy > rng.uniform(0.3, 1.6)), COVERS.index("sand"), cover)
     return np.where(terrain.depth > 0, COVERS.index("water"), cover)
 
 
 def _changes(
-    place: Place, cover: np.ndarray, crop: np.ndarray, parcel: np.ndarray, dice: np.ndarray, town: np.ndarray
+    cover: np.ndarray, crop: np.ndarray, parcel: np.ndarray, dice: np.ndarray, town: Town
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cover after the planted changes, and their codes: parcels harvested, forest cleared, fields built over."""
-    near_town = ndimage.distance_transform_edt(~town) * PIXEL_M / FINE < 500 if town.any() else town
+    built = town.built
+    near_town = ndimage.distance_transform_edt(~built) * PIXEL_M / FINE < 250 if built.any() else built
     is_crop = cover == COVERS.index("crop")
     trees = (cover == COVERS.index("broadleaf")) | (cover == COVERS.index("conifer"))
     die = dice[9][parcel]
     change = np.zeros(cover.shape, dtype=np.int8)
     change[is_crop & (die < 0.12)] = CHANGES.index("harvested")
-    change[trees & ~town & (die > 0.93)] = CHANGES.index("cleared")
+    change[trees & ~built & (die > 0.93)] = CHANGES.index("cleared")
     open_field = is_crop | (cover == COVERS.index("grass"))
-    change[open_field & near_town & ~town & (die > 0.85)] = CHANGES.index("built")
+    change[open_field & near_town & ~built & (die > 0.86)] = CHANGES.index("built")
     after = np.where(change == CHANGES.index("cleared"), COVERS.index("soil"), cover)
-    rng = stream(place.seed, "changes")
-    lots = rng.integers(0, 4, (cover.shape[0] // 6 + 1, cover.shape[1] // 6 + 1))
-    lots = np.kron(lots, np.ones((6, 6), dtype=int))[: cover.shape[0], : cover.shape[1]]
-    new = np.array([COVERS.index(c) for c in ("roof metal", "concrete", "soil", "roof dark")])[lots]
+    # New quarters have roofs and streets but no gardens yet.
+    new = np.where(np.isin(town.plan, [COVERS.index("garden"), COVERS.index("broadleaf")]), COVERS.index("soil"), town.plan)
     return np.where(change == CHANGES.index("built"), new, after), change
 
 

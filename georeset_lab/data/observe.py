@@ -62,7 +62,7 @@ def draw_sky(place: Place, shape: tuple[int, int], day: float, purpose: str, *, 
     height = rng.uniform(500, 2000)
     reach = min(height / np.tan(elevation), 0.8 * min(shape) * PIXEL_M) / PIXEL_M
     shift = (np.cos(azimuth) * reach, -np.sin(azimuth) * reach)
-    shadow = 0.6 * ndimage.shift(cloud, shift, order=1, mode="nearest") if cover else np.zeros(shape)
+    shadow = 0.6 * ndimage.shift(cloud, shift, order=1, mode="mirror") if cover else np.zeros(shape)
     return Sky(
         elevation, azimuth, float(rng.normal(0.004, 0.006)), float(rng.normal(1, 0.025)), float(rng.normal(0, 0.02)),
         cloud, np.clip(shadow * (1 - cloud), 0, 1),

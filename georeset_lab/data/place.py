@@ -115,6 +115,8 @@ class Place:
     forest: float
     conifer: float
     evergreen: float
+    shade: float
+    """Share of a forest's crowns that lies in shade."""
     wetness: float
     grass_dry: float
     bare: float
@@ -180,6 +182,7 @@ def draw_place(seed: int) -> Place:
         forest=draw(climate.forest),
         conifer=draw(climate.conifer),
         evergreen=draw(climate.evergreen),
+        shade=draw((0.12, 0.36)),
         wetness=draw(climate.wetness),
         grass_dry=draw(climate.grass_dry),
         bare=draw(climate.bare),

@@ -20,8 +20,8 @@ _K = {name: i for i, name in enumerate(COVERS)}
 BACKSCATTER_DB = {
     "water": (-19.0, -26.5), "broadleaf": (-8.6, -14.2), "conifer": (-9.2, -14.8), "shrub": (-11.0, -17.2),
     "grass": (-12.8, -19.5), "crop": (-12.5, -20.5), "soil": (-13.5, -22.0), "sand": (-17.0, -24.5),
-    "rock": (-10.0, -18.0), "asphalt": (-17.5, -25.0), "concrete": (-12.5, -20.0), "roof tile": (-4.5, -12.5),
-    "roof metal": (-3.0, -12.0), "roof dark": (-4.5, -12.5), "garden": (-10.0, -16.0),
+    "rock": (-10.0, -18.0), "asphalt": (-15.0, -22.5), "concrete": (-11.0, -18.0), "roof tile": (-4.0, -12.0),
+    "roof metal": (-3.0, -12.0), "roof dark": (-4.0, -12.0), "garden": (-9.0, -15.0),
 }  # fmt: skip
 """Mean VV and VH of a pure cover in dB before moisture, growth, wind and slope act on it."""
 
@@ -93,14 +93,14 @@ def ground_state(land: Landscape, surface: Surface, day: float, rain: float, *, 
 
     def canopy(
         name: str, share: np.ndarray, leaf_area: np.ndarray, brown: np.ndarray, litter: np.ndarray,
-        leaves: dict[str, np.ndarray | float], shade: np.ndarray | float,
+        leaves: dict[str, np.ndarray | float], shade: np.ndarray | float, under: float = 1.0,
     ) -> None:  # fmt: skip
         f = cover[_K[name]] * share
         light = 1 - shade
         seen = 1 - np.exp(-0.55 * leaf_area)
         for leaf, part in leaves.items():
             weights[_E[leaf]] += f * seen * (1 - brown) * part * light
-        ground = 1 - seen
+        ground = (1 - seen) * under  # the floor of a wood is dim
         weights[_E["straw"]] += f * (seen * brown + ground * litter) * light
         for name_, part in soil.items():
             weights[_E[name_]] += f * ground * (1 - litter) * part * light
@@ -114,12 +114,12 @@ def ground_state(land: Landscape, surface: Surface, day: float, rain: float, *, 
     mix: dict[str, np.ndarray | float] = {"pale leaf": tuft, "dark leaf": 1 - tuft}
     canopy("grass", one, grass_lai, grass_brown, 0.35 + 0.3 * grass_brown, mix, 0.08)
     canopy("garden", one, 0.6 * grass_lai + 1.2, 0.4 * grass_brown, 0.3 * one, mix, 0.22)
-    crowns = np.clip(0.30 + 0.10 * land.noise[0] + 0.06 * land.parcel_noise[4], 0.05, 0.7)
+    crowns = np.clip(place.shade + 0.10 * land.noise[0] + 0.06 * land.parcel_noise[4], 0.05, 0.7)
     canopy("shrub", one, (0.5 + 0.35 * land.noise[1].clip(-1, 2)) * (0.6 + grass_lai) * (1 - 0.5 * place.bare),
            0.55 * grass_brown, 0.3 * one, {"broadleaf": 0.7, "dark leaf": 0.3}, 0.6 * crowns)  # fmt: skip
-    canopy("broadleaf", one, tree_lai, autumn, 0.45 * one, {"broadleaf": 1.0}, crowns)
+    canopy("broadleaf", one, tree_lai, autumn, 0.45 * one, {"broadleaf": 1.0}, crowns, 0.6)
     needle_lai = np.clip(4.0 + 0.8 * land.parcel_noise[4] + 0.4 * land.noise[0], 1.2, 7)
-    canopy("conifer", one, needle_lai, 0 * one, 0.4 * one, {"needle": 0.9, "broadleaf": 0.1}, crowns + 0.08)
+    canopy("conifer", one, needle_lai, 0 * one, 0.4 * one, {"needle": 0.9, "broadleaf": 0.1}, crowns + 0.08, 0.5)
     bare_stems = cover[_K["broadleaf"]] * np.exp(-0.55 * tree_lai) * 0.4
     weights[_E["wood"]] += bare_stems * (1 - crowns)
     _mineral_covers(weights, cover, land, soil, place.sediment)
@@ -250,7 +250,7 @@ def _mineral_covers(
     gritty = np.clip(1 + 0.08 * land.noise[1] + 0.05 * land.noise[0], 0.5, 1.5)
     weights[_E["sand"]] += cover[_K["sand"]] * gritty
     weights[_E["rock"]] += cover[_K["rock"]] * gritty
-    old = np.clip(0.85 + 0.12 * land.noise[0] + 0.05 * land.parcel_noise[2], 0.4, 1.4)
+    old = np.clip(0.78 + 0.12 * land.noise[0] + 0.05 * land.parcel_noise[2], 0.4, 1.4)
     for material, name in (
         ("asphalt", "asphalt"), ("concrete", "concrete"), ("tile", "roof tile"), ("metal", "roof metal"),
         ("dark roof", "roof dark"),

@@ -84,11 +84,16 @@ class _World:
     """Days since 1 January of the place's year, of each modality's acquisitions."""
     change_day: float
     clear: dict[str, int]
+    known: dict[tuple[str, int], State]
+    """States worked out so far: sensor and truth look at the same one."""
 
-    def state(self, day: float, purpose: str) -> State:
-        """The ground on a day."""
-        rain = float(stream(self.place.seed, f"rain-{purpose}").random())
-        return ground_state(self.land, self.surface, day % 365, rain, after=day > self.change_day)
+    def state(self, name: str, t: int) -> State:
+        """The ground at acquisition ``t`` of a modality."""
+        if (name, t) not in self.known:
+            day = float(self.days[name][t])
+            rain = float(stream(self.place.seed, f"rain-{name}-{t}").random())
+            self.known[name, t] = ground_state(self.land, self.surface, day % 365, rain, after=day > self.change_day)
+        return self.known[name, t]
 
     def time(self, name: str) -> np.ndarray:
         """Acquisition times of a modality, datetime64[ns]."""
@@ -186,7 +191,7 @@ def _world(seed: int, size: tuple[int, int], dates: int) -> _World:
         np.floor((_CENTRE[0] - size[1] * PIXEL_M / 2) / 60) * 60,
         np.ceil((_CENTRE[1] + size[0] * PIXEL_M / 2) / 60) * 60,
     )
-    return _World(place, land, draw_surface(land), size, origin, days, change_day, clear)
+    return _World(place, land, draw_surface(land), size, origin, days, change_day, clear, {})
 
 
 def _skies(world: _World, name: str) -> list[observe.Sky]:
@@ -203,8 +208,8 @@ def _optical(
 ) -> np.ndarray:  # fmt: skip
     """Reflectance of every date, (T, C, y, x), on the whole landscape."""
     cubes = []
-    for t, (day, sky) in enumerate(zip(world.days[name], skies, strict=True)):
-        state = world.state(day, f"{name}-{t}")
+    for t, sky in enumerate(skies):
+        state = world.state(name, t)
         light = observe.sunlight(world.land.slope_y, world.land.slope_x, sky)
         rng = stream(world.place.seed, f"noise-{name}-{t}")
         cubes.append(
@@ -272,7 +277,7 @@ def _s1(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modalit
     for t, day in enumerate(world.days["s1"]):
         noise = stream(world.place.seed, f"noise-s1-{t}")
         wind = float(noise.normal(0, 2.2))
-        state = world.state(day, f"s1-{t}")
+        state = world.state("s1", t)
         power = backscatter(world.land, world.surface, state, wind, look, after=day > world.change_day)
         cubes.append(observe.speckle(power, noise))
     bands = sensor("sentinel-1-rtc").bands
@@ -303,8 +308,8 @@ def _dem(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modali
 def _truth(world: _World, skies: dict[str, list[observe.Sky]]) -> xr.Dataset:
     """What is really there, on the 10 m grid."""
     land, surface = world.land, world.surface
-    states = [world.state(day, f"s2-{t}") for t, day in enumerate(world.days["s2"])]
-    radar = [world.state(day, f"s1-{t}") for t, day in enumerate(world.days["s1"])]
+    states = [world.state("s2", t) for t in range(len(world.days["s2"]))]
+    radar = [world.state("s1", t) for t in range(len(world.days["s1"]))]
     town = [COVERS.index(c) for c in ("asphalt", "concrete", "roof tile", "roof metal", "roof dark")]
     water = land.cover[COVERS.index("water")]
     plain: dict[str, tuple[np.ndarray, dict[str, Any]]] = {

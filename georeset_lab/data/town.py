@@ -20,6 +20,8 @@ class Town:
 
     cover: np.ndarray
     """Position in ``landscape.COVERS``, -1 outside the town."""
+    plan: np.ndarray
+    """The same, carried on over all the land: what would be built there."""
     built: np.ndarray
     """True inside the town, parks excepted."""
     centre: tuple[float, float]
@@ -34,7 +36,8 @@ def draw_town(place: Place, terrain: Terrain, step: float) -> Town:
     centre = _site(rng, terrain, shape)
     radius = place.town * min(shape)
     far = np.hypot(y - centre[0], x - centre[1]) / radius + 0.28 * fractal(rng, shape, 3.0)
-    far = far + 2.0 * np.maximum(terrain.slope - 0.12, 0) / 0.12
+    steep = ndimage.gaussian_filter(terrain.slope, 8)
+    far = far + 1.2 * np.maximum(steep / max(0.15, float(np.median(steep)) * 1.3) - 1, 0)
     village = rng.uniform(0, 1, (int(rng.integers(0, 4)), 2)) * np.array(shape)
     for vy, vx in village:
         far = np.minimum(far, np.hypot(y - vy, x - vx) / (rng.uniform(8, 22)) + 0.2 * fractal(rng, shape, 3.0))
@@ -55,7 +58,7 @@ def draw_town(place: Place, terrain: Terrain, step: float) -> Town:
     cover = np.where(on_street | avenue, _ASPHALT, cover)
     thin = rng.random(shape) < 0.10
     cover = np.where(on_street & thin, _BROADLEAF, cover)  # street trees
-    return Town(np.where(inside, cover, -1), inside & ~(park & ~on_street), centre)
+    return Town(np.where(inside, cover, -1), cover, inside & ~(park & ~on_street), centre)
 
 
 def _site(rng: np.random.Generator, terrain: Terrain, shape: tuple[int, int]) -> tuple[float, float]:
@@ -63,7 +66,8 @@ def _site(rng: np.random.Generator, terrain: Terrain, shape: tuple[int, int]) ->
     tries = rng.uniform(0.15, 0.85, (40, 2)) * np.array(shape)
     row, col = tries[:, 0].astype(int), tries[:, 1].astype(int)
     wet = terrain.depth[row, col] > 0
-    cost = terrain.slope[row, col] * 8 + np.abs(terrain.river_m[row, col] - 250) / 500 + 5 * wet + rng.random(40)
+    steep = ndimage.gaussian_filter(terrain.slope, 20)
+    cost = steep[row, col] / (steep.mean() + 0.01) * 2 + np.abs(terrain.river_m[row, col] - 250) / 500 + 5 * wet + rng.random(40)
     best = int(cost.argmin())
     return float(tries[best, 0]), float(tries[best, 1])
 
