@@ -27,7 +27,14 @@ from georeset_lab.data.scene import Scene
 from georeset_lab.data.sensors import Sensor, match_bands, sensor
 from georeset_lab.errors import EmptyScene, SceneReadError, UnknownModality, UnknownSensor
 
-_USUAL_NAME = {"sentinel-2": "s2", "sentinel-1": "s1", "landsat": "l", "hls": "hls", "enmap": "enmap", "copernicus-dem": "dem"}
+_USUAL_NAME = {
+    "sentinel-2": "s2",
+    "sentinel-1": "s1",
+    "landsat": "l",
+    "hls": "hls",
+    "enmap": "enmap",
+    "copernicus-dem": "dem",
+}
 
 
 def load_scene(

@@ -15,7 +15,7 @@ import numpy as np
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration
-from georeset_lab.data.readers.baseline import baseline_offset
+from georeset_lab.data.readers.baseline import Verdict, baseline_offset
 from georeset_lab.data.sensors import Sensor
 from georeset_lab.errors import UnitError
 
@@ -84,6 +84,7 @@ def decide(
     given: tuple[float, float] | Mapping[str, tuple[float, float]] | float | None = None,
     nodata: float | None = None,
     ways: Sequence[tuple[str, Calibration]] | None = None,
+    verdict: Verdict | None = None,
 ) -> Decision:
     """Calibration of an array.
 
@@ -105,6 +106,8 @@ def decide(
         Stored number that means "not measured", as the file says.
     ways : sequence of (label, Calibration), optional
         Ways of storing that are known for this very scene (Landsat Level 1); tried in place of the sensor's.
+    verdict : "offset", "no offset" or "undecided", optional
+        What is known of Sentinel-2's +1000, if it is not to be told from these numbers alone.
 
     Raises
     ------
@@ -120,7 +123,7 @@ def decide(
     elif numbers.empty:
         decision = Decision(_blind(bands, sensor, nodata), "no valid pixel: units could not be checked")
     else:
-        decision = _inferred(numbers, bands, sensor, nodata, name, ways)
+        decision = _inferred(numbers, bands, sensor, nodata, name, ways, verdict)
     if not numbers.empty:
         problem = _implausible(numbers, bands, decision.calibration)
         if problem:
@@ -135,6 +138,7 @@ def _inferred(
     nodata: float | None,
     name: str,
     ways: Sequence[tuple[str, Calibration]] | None,
+    verdict: Verdict | None,
 ) -> Decision:
     kinds = {b.kind for b in bands}
     if kinds == {"backscatter"}:
@@ -146,14 +150,19 @@ def _inferred(
         )
     tried = _candidates(numbers, bands, sensor, nodata, ways)
     fitting = [(label, c) for label, c in tried if not _implausible(numbers, bands, c)]
+    fitting = _darkest_below_half(fitting, numbers, bands)
     if sensor is not None and sensor.name.startswith("sentinel-2"):
-        fitting = _by_baseline(fitting, numbers, bands, name)
+        fitting = _by_baseline(fitting, numbers, bands, name, verdict)
     if not fitting:
         product = f"a way in which {sensor.name} is stored" if sensor else "reflectance 0..1"
-        raise UnitError(f"Modality {name!r} holds numbers {_range(numbers)}, which do not fit {product}. {_advice(name)}")
+        raise UnitError(
+            f"Modality {name!r} holds numbers {_range(numbers)}, which do not fit {product}. {_advice(name)}"
+        )
     if len(fitting) > 1:
         several = "; ".join(f"{label} ({_say(c.scale, c.offset)})" for label, c in fitting)
-        raise Undecided(f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {several}. {_advice(name)}")
+        raise Undecided(
+            f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {several}. {_advice(name)}"
+        )
     label, calibration = fitting[0]
     certain = label == "physical values" or (ways is None and sensor is not None and len(sensor.encodings) == 1)
     why = f"the file states no scale; its numbers {_range(numbers)} fit {label}: {_say(calibration.scale, calibration.offset)}"
@@ -184,15 +193,30 @@ def _candidates(
     return distinct
 
 
+def _darkest_below_half(
+    fitting: list[tuple[str, Calibration]], numbers: Numbers, bands: Sequence[BandSpec]
+) -> list[tuple[str, Calibration]]:
+    """Of candidates with different scales, those under which some band has pixels darker than 0.5."""
+    if len({c.scale for _, c in fitting}) < 2:
+        return fitting
+    optical = np.array([b.kind == "reflectance" for b in bands]) & np.isfinite(numbers.low)
+    dark = [(w, c) for w, c in fitting if not (numbers.low * c.scale + c.offset)[optical].min(initial=np.inf) > 0.5]
+    return dark or fitting
+
+
 def _by_baseline(
-    fitting: list[tuple[str, Calibration]], numbers: Numbers, bands: Sequence[BandSpec], name: str
+    fitting: list[tuple[str, Calibration]],
+    numbers: Numbers,
+    bands: Sequence[BandSpec],
+    name: str,
+    verdict: Verdict | None,
 ) -> list[tuple[str, Calibration]]:
     """Of candidates that differ in the +1000 only, the one that the dark pixels show."""
     offsets = {c.offset[0] for _, c in fitting}
     if len(fitting) < 2 or offsets != {0.0, -0.1}:
         return fitting
     counts = fitting[0][1].scale[0] * 1e4
-    verdict = baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
+    verdict = verdict or baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
     if verdict == "undecided":
         raise Undecided(
             f"Modality {name!r} may or may not carry Sentinel-2's +1000: its darkest pixels are bright ({_range(numbers)}), "
@@ -243,13 +267,14 @@ def _as_stated(
 def _check_baseline(
     calibration: Calibration, numbers: Numbers, bands: Sequence[BandSpec], sensor: Sensor | None, name: str
 ) -> None:
-    """Refuse a stated Sentinel-2 offset that the dark pixels contradict: such flags are often wrong."""
+    """Refuse a stated Sentinel-2 offset that the dark pixels contradict beyond doubt: such flags are often wrong."""
     if numbers.empty or sensor is None or not sensor.name.startswith("sentinel-2"):
         return
     counts = np.array(calibration.scale) * 1e4
     verdict = baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
     stated = "no offset" if calibration.offset[0] > -0.05 else "offset"
-    if verdict not in ("undecided", stated):
+    sure = verdict == "no offset" or any(1.36 < b.center_um < 1.39 for b in bands)
+    if sure and verdict not in ("undecided", stated):
         raise UnitError(
             f"Modality {name!r}: the file states {_say(calibration.scale, calibration.offset)}, but its dark pixels "
             f"({_range(numbers)}) show {'no +1000' if verdict == 'no offset' else 'the +1000 of baseline 04.00'}. {_advice(name)}"
@@ -284,8 +309,6 @@ def _implausible(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calib
         return f"its brightest pixels would reflect {high:.3g}, far above one"
     if high < 5e-4:
         return f"all its pixels would reflect less than {high:.2g}, as if scaled twice"
-    if low[0] > 0.5 and numbers.integer:
-        return f"its darkest pixels would reflect {low[0]:.2f} in every band"
     return ""
 
 
@@ -329,7 +352,9 @@ def _advice(name: str) -> str:
 
 def _say(scale: Sequence[float], offset: Sequence[float]) -> str:
     pairs = list(dict.fromkeys(zip(scale, offset, strict=True)))
-    return " / ".join(f"x {s:g} {'+' if o >= 0 else '-'} {abs(o):g}" for s, o in pairs[:3]) + (" ..." if pairs[3:] else "")
+    return " / ".join(f"x {s:g} {'+' if o >= 0 else '-'} {abs(o):g}" for s, o in pairs[:3]) + (
+        " ..." if pairs[3:] else ""
+    )
 
 
 def _range(numbers: Numbers) -> str:

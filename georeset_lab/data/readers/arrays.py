@@ -53,7 +53,9 @@ def pieces_of(source: xr.DataArray | xr.Dataset, *, origin: str, crs: Any = None
         found = _piece(array, {**source.attrs, **array.attrs}, origin, crs, name, source)
         out.append(found)
     if not out:
-        raise BandMismatch(f"{origin} has no variable with the dimensions y and x; it has {', '.join(map(str, source))}.")
+        raise BandMismatch(
+            f"{origin} has no variable with the dimensions y and x; it has {', '.join(map(str, source))}."
+        )
     return out
 
 
@@ -118,7 +120,11 @@ def _names(array: xr.DataArray, name: str | None) -> tuple[str | None, ...]:
         if labels is None:
             continue
         labels = [str(v) for v in np.atleast_1d(labels)]
-        if len(labels) == count and not all(re.fullmatch(r"[\d.]+", v) for v in labels) and (count > 1 or key == "band"):
+        if (
+            len(labels) == count
+            and not all(re.fullmatch(r"[\d.]+", v) for v in labels)
+            and (count > 1 or key == "band")
+        ):
             return tuple(labels)
     return (name,) if count == 1 else (None,) * count
 
@@ -133,9 +139,7 @@ def _times(array: xr.DataArray, tags: Mapping[str, str]) -> np.ndarray:
     return np.array([parse_date(v) if isinstance(v, str) else NOT_A_TIME for v in values], dtype="datetime64[ns]")
 
 
-def _grid(
-    array: xr.DataArray, attrs: Mapping[Any, Any], origin: str, crs: Any, parent: xr.Dataset | None
-) -> GeoBox:
+def _grid(array: xr.DataArray, attrs: Mapping[Any, Any], origin: str, crs: Any, parent: xr.Dataset | None) -> GeoBox:
     own = _stated_crs(array, attrs, parent) or (parse_crs(crs) if crs is not None else None)
     transform = _transform(array, parent)
     shape = array.sizes["y"], array.sizes["x"]

@@ -10,18 +10,15 @@ from typing import Any
 import numpy as np
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.data.modality import Calibration, Modality, pixel_size_m
-from georeset_lab.data.readers.landsat import level1_ways
-from georeset_lab.data.readers.naming import sort_columns
+from georeset_lab.data.modality import Modality, pixel_size_m
+from georeset_lab.data.readers.deciding import Decided, decide_parts, one_calibration, reasons
+from georeset_lab.data.readers.naming import no_band, sort_columns
 from georeset_lab.data.readers.piece import Piece
-from georeset_lab.data.readers.sampling import sample
+from georeset_lab.data.readers.quality import Quality, either, quality_mask, zero_mask
 from georeset_lab.data.readers.stack import Part, as_array, join_acquisitions, join_dates
+from georeset_lab.data.readers.suspect import contradictions
 from georeset_lab.data.sensors import Sensor
-from georeset_lab.data.units import Decision, Numbers, Undecided, decide
-from georeset_lab.errors import BandMismatch, UnitsInferred
-
-Quality = tuple[Piece, int, str]
-"""A piece, the column in it, and how that column is read."""
+from georeset_lab.errors import BandsSuspect, UnitsInferred
 
 
 @dataclass(frozen=True)
@@ -54,29 +51,35 @@ def build_modality(pieces: Sequence[Piece], wish: Wish) -> Modality:
     """
     parts, quality, notes = _sort(pieces, wish)
     if not parts:
-        raise BandMismatch(f"Modality {wish.name!r}: {pieces[0].origin} holds quality layers only, and no band to encode.")
+        raise no_band(pieces, wish.sensor, wish.name)
     order = [b.name for b in (wish.bands or (wish.sensor.bands if wish.sensor else ()))]
     parts, left_out = join_acquisitions(parts, order, wish.name)
-    parts = [p for part in parts for p in _by_baseline(part, wish)]
-    decisions = _decide_all(parts, wish)
-    calibration, parts = _one_calibration(parts, decisions)
+    decided, empty = _without_empty_bands(decide_parts(parts, name=wish.name, sensor=wish.sensor, scale=wish.scale))
+    calibration, parts = one_calibration(decided)
     whole = join_dates(parts, wish.name)
-    reasons = list(dict.fromkeys(d.note for d in decisions))
-    _warn(reasons, any(d.inferred for d in decisions), wish.name)
+    why = reasons(decided)
+    _warn_units(decided, why, wish.name)
+    zeros, zero_notes = zero_mask(replace(whole, nodata=calibration.nodata), decided[0].seen)
+    flagged, quality_notes = quality_mask(quality, whole)
+    doubts = _doubts(decided, wish.name)
     return Modality(
         name=wish.name,
         raw=as_array(whole.raw, whole.times),
         bands=whole.bands,
         grid=whole.grid,
-        calibration=replace(calibration, nodata=calibration.nodata if calibration.nodata is not None else whole.nodata),
+        calibration=calibration,
+        mask=either(zeros, flagged),
         sensor=wish.sensor.name if wish.sensor else None,
-        notes=(*wish.notes, *notes, *left_out, *reasons),
+        notes=(*wish.notes, *notes, *left_out, *empty, *why, *zero_notes, *quality_notes, *doubts),
     )
 
 
 def _sort(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality], list[str]]:
     """Band columns, quality columns, and notes on what was left out."""
-    parts, quality, ignored, notes = [], [], [], []
+    parts: list[Part] = []
+    quality: list[Quality] = []
+    ignored: list[str] = []
+    notes = []
     for piece in pieces:
         columns = sort_columns(piece, wish.sensor, wish.bands, wish.name)
         quality += [(piece, i, kind) for i, kind in columns.quality.items()]
@@ -93,77 +96,44 @@ def _sort(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality
     return parts, quality, notes
 
 
-def _decide_all(parts: Sequence[Part], wish: Wish) -> list[Decision]:
-    """A decision for each part; one that its numbers leave open follows the others, if those agree."""
-    found: list[Decision | Undecided] = []
-    for part in parts:
-        try:
-            found.append(_decide(part, wish))
-        except Undecided as err:
-            found.append(err)
-    clear = {d.calibration: d for d in found if isinstance(d, Decision)}
-    out = []
-    for one in found:
-        if isinstance(one, Undecided):
-            if len(clear) != 1:
-                raise one
-            out.append(next(iter(clear.values())))
-        else:
-            out.append(one)
-    return out
-
-
-def _decide(part: Part, wish: Wish) -> Decision:
-    numbers = Numbers.of(sample(part.raw, part.nodata), np.dtype(part.raw.dtype))
-    ways = None
-    if wish.sensor is not None:
-        ways = level1_ways(wish.sensor, part.bands, part.tags, part.times.min(), part.grid) or None
-    return decide(
-        numbers,
-        part.bands,
-        name=wish.name,
-        sensor=wish.sensor,
-        stated=part.stated,
-        given=wish.scale,
-        nodata=part.nodata,
-        ways=ways,
-    )
-
-
-def _one_calibration(parts: Sequence[Part], decisions: Sequence[Decision]) -> tuple[Calibration, list[Part]]:
-    """One calibration for all dates: the common one, else physical float32 numbers, made lazily."""
-    calibrations = {d.calibration for d in decisions}
-    if len(calibrations) == 1:
-        return next(iter(calibrations)), list(parts)
-    plain = Calibration.identity(len(parts[0].bands))
-    return plain, [
-        replace(p, raw=_physical(p.raw, d.calibration), nodata=None, stated=(None,) * len(p.bands))
-        for p, d in zip(parts, decisions, strict=True)
+def _without_empty_bands(decided: Sequence[Decided]) -> tuple[list[Decided], list[str]]:
+    """Parts without the reflectance bands that hold nothing but zeros (EnMAP's absorption bands), and a note on them."""
+    bands = decided[0].part.bands
+    seen = np.concatenate([d.seen for d in decided], axis=1)
+    valid = np.isfinite(seen).sum(axis=1)
+    dead = [
+        i
+        for i, b in enumerate(bands)
+        if b.kind == "reflectance" and valid[i] >= 100 and not np.nan_to_num(seen[i]).any()
     ]
+    if not dead or len(dead) == len(bands):
+        return list(decided), []
+    keep = [i for i in range(len(bands)) if i not in dead]
+    names = [bands[i].name for i in keep]
+    thinned = [
+        Decided(d.part.only(names), replace(d.decision, calibration=d.decision.calibration.select(keep)), d.seen[keep])
+        for d in decided
+    ]
+    return thinned, [f"left out bands that are 0 everywhere: {', '.join(bands[i].name for i in dead)}"]
 
 
-def _physical(raw: Any, calibration: Calibration) -> Any:
-    if not hasattr(raw, "dask"):
-        return calibration.apply(np.asarray(raw))
-    import dask.array as da
-
-    whole = raw.rechunk({1: -1})
-    return da.map_blocks(calibration.apply, whole, dtype=np.float32, meta=np.empty((0,) * 4, np.float32))
-
-
-def _by_baseline(part: Part, wish: Wish) -> list[Part]:
-    """Dates apart where a cube of Sentinel-2 dates may mix baselines, so that each is decided for itself."""
-    sentinel2 = wish.sensor is not None and wish.sensor.name.startswith("sentinel-2")
-    silent = wish.scale is None and not any(part.stated)
-    if not (sentinel2 and silent and len(part.times) > 1 and np.dtype(part.raw.dtype).kind in "iu"):
-        return [part]
-    return [part.at(slice(i, i + 1)) for i in range(len(part.times))]
-
-
-def _warn(reasons: Sequence[str], inferred: bool, name: str) -> None:
-    if inferred:
+def _doubts(decided: Sequence[Decided], name: str) -> list[str]:
+    """Warn where the values of a band contradict its name."""
+    values = [d.decision.calibration.apply(d.seen[None, :, None, :])[0, :, 0] for d in decided]
+    found = contradictions(np.concatenate(values, axis=1), decided[0].part.bands)
+    if found:
         warnings.warn(
-            f"Modality {name!r}: {'; '.join(reasons)}. Pass scale={{{name!r}: (scale, offset)}} to state it yourself.",
+            f"Modality {name!r}: {'; '.join(found)}. Check the names; bands=[...] states which band is which.",
+            BandsSuspect,
+            stacklevel=4,
+        )
+    return found
+
+
+def _warn_units(decided: Sequence[Decided], why: Sequence[str], name: str) -> None:
+    if any(d.decision.inferred for d in decided):
+        warnings.warn(
+            f"Modality {name!r}: {'; '.join(why)}. Pass scale={{{name!r}: (scale, offset)}} to state it yourself.",
             UnitsInferred,
             stacklevel=4,
         )

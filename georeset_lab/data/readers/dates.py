@@ -25,7 +25,9 @@ _TAGS = (
 _FIRST, _LAST = np.datetime64("1960-01-01"), np.datetime64("2100-01-01")
 # Landsat pre-collection scene identifier: sensor, path, row, year, day of year (LT52240631988227).
 _LANDSAT = re.compile(r"L[COTEM]\d\d{6}(\d{4})(\d{3})")
-_DATED = re.compile(r"(?<!\d)((?:19|20)\d\d)(-|_|)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T(\d\d):?(\d\d):?(\d\d))?(?!\d)")
+_DATED = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)(-|_|)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T(\d\d):?(\d\d):?(\d\d))?(?!\d)"
+)
 
 
 def date_of(tags: Mapping[str, str], path: Path | None = None) -> np.datetime64:

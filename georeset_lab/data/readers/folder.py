@@ -79,8 +79,8 @@ def scan_folder(folder: Path) -> tuple[dict[str, Find], list[str]]:
         del found["s2_l1c"]
         notes.append("Level 1C left out: Level 2A of the same place is there; name both in a dict to have both")
     elif "s2_l1c" in found:
-        found = {("s2" if k == "s2_l1c" else k): v for k, v in found.items()}
-    return found, notes
+        found["s2"] = found.pop("s2_l1c")
+    return dict(sorted(found.items(), key=lambda item: _rank(item[0]))), notes
 
 
 def guess(path: Path) -> tuple[str, str] | None:
@@ -96,6 +96,11 @@ def band_in_name(path: Path) -> str | None:
     """Band or quality layer that the end of a file name states, such as ``B02``, ``VV`` or ``cloud_mask``."""
     found = _BAND.search(path.stem)
     return found[1] if found else None
+
+
+def _rank(modality: str) -> int:
+    order = ("s2", "l", "hls", "enmap", "image", "s1", "dem")
+    return next((i for i, start in enumerate(order) if modality.startswith(start)), len(order))
 
 
 def _match(text: str) -> tuple[str, str] | None:
@@ -137,5 +142,7 @@ def _files(folder: Path, depth: int = 0) -> Iterator[Path]:
         for file in inner:
             count += 1
             if count > _MOST_FILES:
-                raise SceneReadError(f"{folder} holds more than {_MOST_FILES} rasters; name the ones that make a scene.")
+                raise SceneReadError(
+                    f"{folder} holds more than {_MOST_FILES} rasters; name the ones that make a scene."
+                )
             yield file

@@ -56,10 +56,10 @@ def upright(raw: Any, grid: GeoBox) -> tuple[Any, GeoBox]:
         return raw, grid
     if affine.e > 0:
         raw = raw[..., ::-1, :]
-        affine = affine * Affine.translation(0, grid.shape[0]) * Affine.scale(1, -1)
+        affine = Affine(affine.a, 0, affine.c, 0, -affine.e, affine.f + affine.e * grid.shape[0])
     if affine.a < 0:
         raw = raw[..., ::-1]
-        affine = affine * Affine.translation(grid.shape[1], 0) * Affine.scale(-1, 1)
+        affine = Affine(-affine.a, 0, affine.c + affine.a * grid.shape[1], 0, affine.e, affine.f)
     return raw, GeoBox(grid.shape, affine, grid.crs)
 
 
@@ -102,3 +102,9 @@ def _step(axis: np.ndarray, name: str, origin: str) -> float | None:
             f"{values.size} of them). Resample it to a regular grid first."
         )
     return float(step)
+
+
+def ground_of(grid: GeoBox, col: float, row: float) -> tuple[float, float]:
+    """CRS coordinates of a pixel position (0, 0 is the outer corner of the first pixel)."""
+    a = grid.affine  # written out: the operators of the affine package differ between its versions 2 and 3
+    return a.a * col + a.b * row + a.c, a.d * col + a.e * row + a.f

@@ -20,6 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration
+from georeset_lab.data.readers.grids import ground_of
 from georeset_lab.data.sensors import Sensor
 
 _TM = {"B1": (0.671339, -2.19), "B2": (1.322205, -4.16), "B3": (1.043976, -2.21), "B4": (0.876024, -2.39),
@@ -49,7 +50,9 @@ def level1_ways(
     number = int(found[1])
     elevation, how = sun_elevation(tags, date, grid, _OVERPASS_HOUR[number])
     if sensor.encodings:
-        return [(f"{e.name} counts, {how}", e.calibration(bands, sun_elevation_deg=elevation)) for e in sensor.encodings]
+        return [
+            (f"{e.name} counts, {how}", e.calibration(bands, sun_elevation_deg=elevation)) for e in sensor.encodings
+        ]
     if elevation is None:
         return []
     stated = _from_mtl(bands, tags, elevation)
@@ -90,7 +93,7 @@ def centre_latitude(grid: GeoBox) -> float:
     """Latitude of a grid's centre in degrees."""
     from odc.geo.geom import point
 
-    x, y = grid.affine * (grid.shape[1] / 2, grid.shape[0] / 2)
+    x, y = ground_of(grid, grid.shape[1] / 2, grid.shape[0] / 2)
     return float(point(x, y, grid.crs).to_crs("EPSG:4326").coords[0][1])
 
 

@@ -23,7 +23,6 @@ QUALITY = {
     "cloud_mask": "mask",
     "cloudmask": "mask",
     "clm": "mask",
-    "mask": "mask",
 }
 """Names of quality layers in lower case, and the way each is read."""
 
@@ -55,20 +54,27 @@ def sort_columns(piece: Piece, sensor: Sensor | None, bands: Sequence[BandSpec] 
     if bands is not None:
         return _given(piece, rest, bands, quality, name)
     if sensor is None:
-        raise BandMismatch(f"Modality {name!r} has no sensor; pass sensors={{{name!r}: ...}} or bands=[BandSpec(...), ...].")
+        raise BandMismatch(
+            f"Modality {name!r} has no sensor; pass sensors={{{name!r}: ...}} or bands=[BandSpec(...), ...]."
+        )
     if len(sensor.bands) == 1 and len(rest) == 1:
         return Columns({rest[0]: sensor.bands[0]}, quality, ())
     named = {i: piece.names[i] for i in rest if piece.names[i] is not None}
     if not named:
         return _in_order(piece, rest, sensor, quality, name)
     found = {i: spec for i, text in named.items() if (spec := band_named(sensor, str(text)))}
-    if not found:
-        raise BandMismatch(
-            f"Modality {name!r}: {piece.origin} names its bands {_some(list(named.values()))}, none of which "
-            f"{sensor.name} has ({_some(list(sensor.band_names))}). Pass bands=[BandSpec(...), ...], one for each."
-        )
     ignored = tuple(str(piece.names[i] or f"column {i + 1}") for i in rest if i not in found)
     return Columns(found, quality, ignored)
+
+
+def no_band(pieces: Sequence[Piece], sensor: Sensor | None, name: str) -> BandMismatch:
+    """Error for a source none of whose columns is a band."""
+    names = [n or "?" for p in pieces for n in p.names]
+    known = f"{sensor.name} has ({_some(list(sensor.band_names))})" if sensor else "the given BandSpecs name"
+    return BandMismatch(
+        f"Modality {name!r}: {pieces[0].origin} names its bands {_some(names)}, none of which is one that {known}. "
+        "Pass bands=[BandSpec(...), ...], one for each."
+    )
 
 
 def quality_kind(name: str, sensor: Sensor | None) -> str | None:

@@ -27,7 +27,9 @@ def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> li
     with path.open("rb") as file:
         head = file.read(8)
     if head != HDF5 and not (head.startswith(CLASSIC) and head[3:4] in b"\x01\x02\x05"):
-        raise SceneReadError(f"{path} is not a netCDF file (it begins with {head!r}). Convert it to netCDF-4 or GeoTIFF.")
+        raise SceneReadError(
+            f"{path} is not a netCDF file (it begins with {head!r}). Convert it to netCDF-4 or GeoTIFF."
+        )
     if head == HDF5:
         _refuse_outside(path)
     with reading(path):

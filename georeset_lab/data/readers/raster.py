@@ -29,8 +29,10 @@ DRIVERS: tuple[tuple[bytes, str], ...] = (
 VRT and its like can name other files and addresses, so no such driver is ever tried.
 """
 
-EAGER_VALUES = 4_000_000
-"""Rasters of at most this many numbers are read at once; larger ones stay lazy."""
+EAGER_PIXELS = 4_000_000
+"""Rasters of at most this many pixels (and 128 MiB) are read at once; larger ones stay lazy."""
+
+_EAGER_BYTES = 128 * 2**20
 
 _CHUNK = 1024
 _CHUNK_BYTES = 64 * 2**20
@@ -104,13 +106,18 @@ class WindowReader:
         self.path, self.shape, self.dtype = path, shape, dtype
 
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        times, bands, rows, cols = (np.arange(n)[k] for n, k in zip(self.shape, key, strict=True))
+        picked = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
+        times, bands, rows, cols = (np.atleast_1d(p) for p in picked)
+        gone = tuple(i for i, p in enumerate(picked) if p.ndim == 0)  # dask may fuse an integer index into the read
         if not (times.size and bands.size and rows.size and cols.size):
-            return np.empty((times.size, bands.size, rows.size, cols.size), self.dtype)
+            block = np.empty((times.size, bands.size, rows.size, cols.size), self.dtype)
+            return np.squeeze(block, axis=gone)
         top, left = int(rows.min()), int(cols.min())
         window = (slice(top, int(rows.max()) + 1), slice(left, int(cols.max()) + 1))
-        block = read_window(self.path, [int(b) + 1 for b in bands], *window)
-        return np.asarray(block[:, rows - top][:, :, cols - left][None][np.zeros(times.size, int)])
+        read = read_window(self.path, [int(b) + 1 for b in bands], *window)
+        if read.shape[1] != rows.size or read.shape[2] != cols.size or rows[0] != top or cols[0] != left:
+            read = read[:, rows - top][:, :, cols - left]
+        return np.squeeze(read[None][np.zeros(times.size, int)] if times.size > 1 else read[None], axis=gone)
 
 
 def read_window(path: Path, bands: list[int], rows: slice, cols: slice) -> np.ndarray:
@@ -159,7 +166,8 @@ def _describe(path: Path, src: Any, chunks: int | None, crs: Any) -> Piece:
 
 
 def _array(path: Path, reader: WindowReader, src: Any, chunks: int | None) -> Any:
-    if chunks is None and int(np.prod(reader.shape)) <= EAGER_VALUES:
+    size = int(np.prod(reader.shape)) * reader.dtype.itemsize
+    if chunks is None and src.height * src.width <= EAGER_PIXELS and size <= _EAGER_BYTES:
         return reader[(slice(None),) * 4]
     import dask.array as da
     from dask.base import tokenize

@@ -29,10 +29,12 @@ def sample(raw: Any, nodata: float | None, *, most: int = 200_000) -> np.ndarray
     return out
 
 
-def _windows(raw: Any, side: int = 128, across: int = 4) -> list[np.ndarray]:
+def _windows(raw: Any, side: int = 128, across: int = 3) -> list[np.ndarray]:
     """Small windows of a lazy ``(band, y, x)`` array on a regular net, each ``(band, pixel)``."""
+    import dask
+
     bands, rows, cols = raw.shape
     tops = np.unique(np.linspace(0, max(0, rows - side), across).astype(int))
     lefts = np.unique(np.linspace(0, max(0, cols - side), across).astype(int))
     boxes = [raw[:, t : t + side, x : x + side] for t in tops for x in lefts]
-    return [np.asarray(b.compute(scheduler="synchronous")).reshape(bands, -1) for b in boxes]
+    return [np.asarray(b).reshape(bands, -1) for b in dask.compute(*boxes, scheduler="threads")]

@@ -63,7 +63,9 @@ def _read_path(path: Path, chunks: int | None, crs: Any) -> list[Piece]:
         banded = [p for p in files if band_in_name(p)]
         return [piece for p in (banded or files) for piece in _read_path(p, chunks, crs)]
     if not path.is_file():
-        raise SceneReadError(f"There is no file or folder {path}. Give the path of a raster, or of a folder of rasters.")
+        raise SceneReadError(
+            f"There is no file or folder {path}. Give the path of a raster, or of a folder of rasters."
+        )
     with path.open("rb") as file:
         head = file.read(8)
     if head == HDF5 or head.startswith(CLASSIC):

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import DIMS
+from georeset_lab.data.readers.grids import ground_of
 from georeset_lab.errors import BandMismatch, GridMismatch
 
 
@@ -103,7 +104,9 @@ def join_dates(parts: Sequence[Part], name: str) -> Part:
     times = np.concatenate([p.times for p in parts])
     ranks = np.argsort(times, kind="stable")
     raw = concatenate(raws, axis=0)
-    return replace(first, raw=raw if (ranks == np.arange(ranks.size)).all() else raw[ranks], times=times[ranks], nodata=nodata)
+    return replace(
+        first, raw=raw if (ranks == np.arange(ranks.size)).all() else raw[ranks], times=times[ranks], nodata=nodata
+    )
 
 
 def concatenate(arrays: Sequence[Any], axis: int) -> Any:
@@ -208,7 +211,7 @@ def _same_grid(a: GeoBox, b: GeoBox) -> bool:
         return False
     step = abs(a.affine.determinant) ** 0.5
     corners = [(0, 0), (a.shape[1], a.shape[0])]
-    gaps = [np.hypot(*np.subtract(a.affine * c, b.affine * c)) for c in corners]
+    gaps = [np.hypot(*np.subtract(ground_of(a, *c), ground_of(b, *c))) for c in corners]
     return max(gaps) < 0.01 * step
 
 

@@ -89,7 +89,9 @@ def _span(time: Any) -> tuple[np.datetime64, np.datetime64]:
         period = pd.Period(time) if isinstance(time, str) else pd.Period(pd.Timestamp(time), "D")
         start, end = period.start_time, period.end_time
     except (ValueError, TypeError) as err:
-        raise ShapeMismatch(f'time={time!r} is no date; give for example "2020-04-08" or ("2020-01-01", "2020-12-31").') from err
+        raise ShapeMismatch(
+            f'time={time!r} is no date; give for example "2020-04-08" or ("2020-01-01", "2020-12-31").'
+        ) from err
     return np.datetime64(start.to_datetime64(), "ns"), np.datetime64(end.to_datetime64(), "ns")
 
 

@@ -29,6 +29,11 @@ def read_zarr(path: Path, *, chunks: int | None = None, crs: Any = None) -> list
 
     with reading(path):
         data = xr.open_dataset(
-            path, engine="zarr", decode_coords=False, mask_and_scale=False, cache=False, backend_kwargs={"consolidated": None}
+            path,
+            engine="zarr",
+            decode_coords=False,
+            mask_and_scale=False,
+            cache=False,
+            backend_kwargs={"consolidated": None},
         )
     return pieces_of(loaded_or_lazy(data, path, chunks), origin=str(path), crs=crs)
