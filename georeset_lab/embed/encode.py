@@ -144,7 +144,7 @@ def encode(
     -----
     Attention windows are anchored to multiples of the cell in the CRS: neither tiles nor crops change a value (a crop,
     none farther than one window, 8 cells, from its edge). A rotated grid is anchored at its own first pixel instead.
-    All dates of a block are in memory at once; blocks shrink so that the encoder stays within about 640 MiB
+    All dates of a block are in memory at once; blocks shrink so that the encoder stays within about 1.2 GB
     (`pipeline.block_cells`).
 
     Examples
@@ -225,7 +225,9 @@ class _Call:
         chunk, tile_px = _tile_px(self.grid, min(s.cell_m for s in sources.values()), self.tile_cells)
         attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
         half = self.dtype == "float16"
-        job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, self.tile_cells)
+        # A tile may begin inside a stride; one stride more keeps it a single block.
+        cells = self.tile_cells + config.stride
+        job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, cells)
         sink: StoreSink | MemorySink
         if out is None:
             sink = MemorySink(self.grid, tuple(sources), config.latent_dim, job.dtype)
