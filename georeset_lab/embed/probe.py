@@ -37,11 +37,10 @@ BACKGROUND_PIXELS = 20_000
 
 
 class Probe:
-    """Multinomial logistic regression on standardised posterior means, moderated by three kinds of doubt.
+    """Multinomial logistic regression on standardised posterior means that carries its doubt through.
 
-    The logit of each class is shrunk by its variance, which is the sum of what the encoder is unsure of (the
-    variance of the embedding, carried through the weights) and of what few labels leave open (last-layer Laplace);
-    what remains is ambiguity between the classes. Then one temperature, fitted on held-out places, is applied.
+    Each logit is shrunk by its variance: what the encoder is unsure of (the variance of the embedding, through the
+    weights) plus what few labels leave open (last-layer Laplace). One temperature, from held-out places, follows.
 
     Parameters
     ----------
@@ -56,10 +55,7 @@ class Probe:
     fit_ : LinearFit
         Weights and their spread.
     penalty_, temperature_ : float
-    report_ : pandas.DataFrame or None
-        See `report`.
-    notes_ : tuple of str
-        What was done where the labels did not allow the plain rule.
+    report_ : pandas.DataFrame or None.  notes_ : tuple of str, what the labels did not allow.
     provenance_ : dict
         Of the embeddings (model, model_hash, data, ...), the labels, the folds and the seed.
 
@@ -97,10 +93,10 @@ class Probe:
         x : (n, D) posterior means.
         y : (n,) labels; anything with a text form.
         variance : (n, D), optional
-            Of the posterior; used for the temperature only.
+            Of the posterior; for the temperature.
         groups : (n,) int, optional
-            Place of each sample. Penalty and temperature are chosen by holding out whole groups; without groups
-            the penalty is the given one, or 0.1, and the temperature 1, as nothing honest can be held out.
+            Place of each sample; whole groups are held out to choose penalty and temperature. Without them C is the
+            given one, or 0.1, and the temperature 1.
 
         Raises
         ------
@@ -130,11 +126,7 @@ class Probe:
         classes: tuple[str, ...],
         splits: Sequence[tuple[np.ndarray, np.ndarray]],
     ) -> CrossFit:
-        if len(classes) < 2:
-            raise LabelError(
-                f"All labels are {classes[0] if classes else 'missing'!r}; a probe needs two classes or more. "
-                "Label some places that are something else."
-            )
+        _check_classes(classes)
         penalties = PENALTIES if self.penalty is None else (self.penalty,)
         cross = cross_fit(features, codes, splits, n_classes=len(classes), penalties=penalties)
         standard = {"center": features.center, "scale": features.scale}
@@ -199,8 +191,8 @@ class Probe:
     def report(self) -> pd.DataFrame:
         """Scores on held-out places, of the embedding and of the cheap baselines on the same pixels and folds.
 
-        One row per kind of features; for each metric the mean over the folds and, as ``<metric>_sd``, their standard
-        deviation. ``report.attrs["notes"]`` says what the labels did not allow.
+        For each metric the mean and, as ``<metric>_sd``, the standard deviation over the folds, each scored with the
+        penalty and temperature that the other folds would choose. ``report.attrs["notes"]``: what the labels forbade.
         """
         if self.report_ is None:
             raise InvalidOption("This probe has no report: it was fitted on arrays. Use fit_probe(emb, labels).")
@@ -286,8 +278,7 @@ def fit_probe(
     known = variance[: pixels.size] if np.isfinite(variance).all() else None
     features = Features.of(mean[: pixels.size], known, mean[pixels.size :])
     probe = Probe(penalty=penalty, seed=seed)
-    if len(used.classes) < 2:
-        probe._fit(features, codes, used.classes, [])  # says why not
+    _check_classes(used.classes)
     made = make_folds(used, pixels, codes, n_folds=folds, block_m=block_m, seed=seed)
     cross = probe._fit(features, codes, used.classes, made.splits())
     scene = scene if scene is not None else getattr(emb, "scene", None)
@@ -305,6 +296,14 @@ def fit_probe(
         "seed": seed,
     }
     return probe
+
+
+def _check_classes(classes: tuple[str, ...]) -> None:
+    if len(classes) < 2:
+        raise LabelError(
+            f"All labels are {classes[0] if classes else 'missing'!r}; a probe needs two classes or more. "
+            "Label some places that are something else."
+        )
 
 
 def _check_model(ours: str | None, theirs: str | None) -> None:

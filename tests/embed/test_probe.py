@@ -241,7 +241,7 @@ def test_held_out_scores_see_through_a_map_that_only_knows_the_place():
     probe = fit_probe(emb, as_raster(truth), block_m=120)
     assert probe.report.loc["embedding", "balanced_accuracy"] < 0.45
     weak = fit_probe(emb, as_raster(truth), block_m=120, penalty=10.0)
-    assert weak.score(emb, as_raster(truth)) > 0.7
+    assert weak.score(emb, as_raster(truth)) > 0.55
 
 
 def scene_of(bands: np.ndarray) -> Scene:
