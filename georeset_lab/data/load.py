@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.readers.assemble import Wish, build_modality
 from georeset_lab.data.readers.folder import guess, scan_folder
@@ -55,17 +56,20 @@ def load_scene(
     Parameters
     ----------
     source
-        ``"simulated"``; a GeoTIFF, JPEG 2000, NetCDF or Zarr path; a folder of them; an `xarray.DataArray` or `xarray.Dataset`
-        ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means several dates or bands.
+        ``"simulated"``; a GeoTIFF, JPEG 2000, NetCDF or Zarr path; a folder of them; an `xarray.DataArray` or
+        `xarray.Dataset` ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means
+        several dates or bands.
     sensors : str or dict, optional
-        Name of the sensor, or one for each modality; see `georeset_lab.data.sensors`. Without it, file names and tags must
-        make it certain.
+        Name of the sensor, or one for each modality; see `georeset_lab.data.sensors`. Without it, file names and tags
+        must make it certain.
     bands : list of BandSpec, or dict, optional
-        One for each band of the source, for a sensor without a table; or band names, for a file that does not name them.
+        One for each band of the source, for a sensor without a table; or band names, for a file that does not name
+        them.
     crs : optional
         Coordinate reference system of sources that state none; else the one to bring the scene to.
     scale : float, (scale, offset), or dict, optional
-        physical = number * scale + offset; for all, by modality, or ``{modality: {band: (scale, offset)}}``. Overrides the file.
+        physical = number * scale + offset; for all, by modality, or ``{modality: {band: (scale, offset)}}``. Overrides
+        the file.
     time : str, (start, end), list, or dict, optional
         Dates of sources that state none, or the dates to keep; see `georeset_lab.data.readers.timing.apply_time`.
     bbox : (west, south, east, north), optional
@@ -137,7 +141,8 @@ class Asked:
             unknown = [k for k in value if k not in names] if isinstance(value, Mapping) else []
             if unknown:
                 raise UnknownModality(
-                    f"{what}= names {', '.join(map(repr, unknown))}, but the modalities are {', '.join(map(repr, names))}."
+                    f"{what}= names {', '.join(map(repr, unknown))}, but the modalities are "
+                    f"{', '.join(map(repr, names))}."
                 )
 
 
@@ -154,7 +159,7 @@ def _assemble(source: Any, asked: Asked) -> Scene:
         modalities[name] = build_modality(apply_time(pieces, asked.of("time", name), name), wish)
     modalities = _on_common_ground(modalities, asked.crs)
     _warn_if_empty(modalities)
-    return Scene(modalities, next(iter(modalities.values())).grid.crs, name=_title(source))
+    return Scene(modalities, crs_of(next(iter(modalities.values())).grid), name=_title(source))
 
 
 def _take_apart(source: Any, asked: Asked) -> tuple[dict[str, Any], dict[str, str | None], tuple[str, ...]]:
@@ -163,10 +168,10 @@ def _take_apart(source: Any, asked: Asked) -> tuple[dict[str, Any], dict[str, st
         if not source:
             raise SceneReadError('The dict of modalities is empty; give for example {"s2": "S2L2A.tif"}.')
         return dict(source), {}, ()
-    if isinstance(source, str | os.PathLike) and Path(source).is_dir() and not is_zarr(Path(source)):
-        if not isinstance(asked.sensors, str) and asked.bands is None:
-            found, notes = scan_folder(Path(source))
-            return {k: v.items for k, v in found.items()}, {k: v.sensor for k, v in found.items()}, tuple(notes)
+    folder = isinstance(source, str | os.PathLike) and Path(source).is_dir() and not is_zarr(Path(source))
+    if folder and not isinstance(asked.sensors, str) and asked.bands is None:
+        found, notes = scan_folder(Path(source))
+        return {k: v.items for k, v in found.items()}, {k: v.sensor for k, v in found.items()}, tuple(notes)
     return {_name_of_single(source, asked): source}, {}, ()
 
 
@@ -199,7 +204,8 @@ def _wish(name: str, part: Any, certain: str | None, asked: Asked, notes: tuple[
         found = _guessed(part)
         if found is None:
             raise UnknownSensor(
-                f"Nothing says which sensor made modality {name!r} ({', '.join(describe(part)) or type(part).__name__}). "
+                f"Nothing says which sensor made modality {name!r} "
+                f"({', '.join(describe(part)) or type(part).__name__}). "
                 f'Pass sensors={{{name!r}: "sentinel-2-l2a"}} (or another), or bands=[BandSpec(...), ...].'
             )
         wanted = found[1]

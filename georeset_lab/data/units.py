@@ -16,49 +16,11 @@ import numpy as np
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.baseline import Verdict, baseline_offset
+from georeset_lab.data.readers.plausible import Numbers, implausible, range_of
 from georeset_lab.data.sensors import Sensor
 from georeset_lab.errors import UnitError
 
 Stated = Sequence[tuple[float, float] | None]
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A sample of an array, band by band: low, middle and high values of the valid pixels, in stored units."""
-
-    low: np.ndarray
-    """First percentile, shape (C,); NaN for a band without valid pixels."""
-    middle: np.ndarray
-    high: np.ndarray
-    """99th percentile."""
-    least: np.ndarray
-    most: np.ndarray
-    integer: bool
-    """Whether the stored type is an integer."""
-    byte: bool
-    """Whether it has eight bits."""
-
-    @classmethod
-    def of(cls, sample: np.ndarray, dtype: np.dtype) -> Numbers:
-        """Statistics of a sample ``(band, pixel)``, float, NaN where missing."""
-        empty = np.full(sample.shape[0], np.nan)
-        rows = [empty.copy() for _ in range(5)]
-        for band, values in enumerate(sample):
-            valid = values[np.isfinite(values)]
-            if valid.size:
-                for row, value in zip(rows, np.percentile(valid, (1, 50, 99, 0, 100)), strict=True):
-                    row[band] = value
-        return cls(*rows, integer=dtype.kind in "iu", byte=dtype.itemsize == 1)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no pixel is valid."""
-        return not np.isfinite(self.middle).any()
-
-    def physical(self, scale: np.ndarray, offset: np.ndarray) -> Numbers:
-        """The same statistics after scaling."""
-        rows = [row * scale + offset for row in (self.low, self.middle, self.high, self.least, self.most)]
-        return replace(self, low=rows[0], middle=rows[1], high=rows[2], least=rows[3], most=rows[4], integer=False)
 
 
 class Undecided(UnitError):
@@ -125,7 +87,7 @@ def decide(
     else:
         decision = _inferred(numbers, bands, sensor, nodata, name, ways, verdict)
     if not numbers.empty:
-        problem = _implausible(numbers, bands, decision.calibration)
+        problem = implausible(numbers, bands, decision.calibration)
         if problem:
             raise UnitError(f"Modality {name!r}: {decision.note}, but then {problem}. {_advice(name)}")
     return decision
@@ -145,27 +107,29 @@ def _inferred(
         return _backscatter(numbers, sensor, bands, nodata, name)
     if numbers.byte and "reflectance" in kinds and not ways:
         raise UnitError(
-            f"Modality {name!r} holds 8-bit numbers ({_range(numbers)}): display-stretched pictures or raw counts, "
+            f"Modality {name!r} holds 8-bit numbers ({range_of(numbers)}): display-stretched pictures or raw counts, "
             f"which no rule turns into reflectance. {_advice(name)}"
         )
     tried = _candidates(numbers, bands, sensor, nodata, ways)
-    fitting = [(label, c) for label, c in tried if not _implausible(numbers, bands, c)]
+    fitting = [(label, c) for label, c in tried if not implausible(numbers, bands, c)]
     fitting = _darkest_below_half(fitting, numbers, bands)
     if sensor is not None and sensor.name.startswith("sentinel-2"):
         fitting = _by_baseline(fitting, numbers, bands, name, verdict)
     if not fitting:
         product = f"a way in which {sensor.name} is stored" if sensor else "reflectance 0..1"
         raise UnitError(
-            f"Modality {name!r} holds numbers {_range(numbers)}, which do not fit {product}. {_advice(name)}"
+            f"Modality {name!r} holds numbers {range_of(numbers)}, which do not fit {product}. {_advice(name)}"
         )
     if len(fitting) > 1:
         several = "; ".join(f"{label} ({_say(c.scale, c.offset)})" for label, c in fitting)
         raise Undecided(
-            f"Modality {name!r} holds numbers {_range(numbers)} that fit several encodings: {several}. {_advice(name)}"
+            f"Modality {name!r} holds numbers {range_of(numbers)} that fit several encodings: {several}. "
+            f"{_advice(name)}"
         )
     label, calibration = fitting[0]
     certain = label == "physical values" or (ways is None and sensor is not None and len(sensor.encodings) == 1)
-    why = f"the file states no scale; its numbers {_range(numbers)} fit {label}: {_say(calibration.scale, calibration.offset)}"
+    way = f"{label}: {_say(calibration.scale, calibration.offset)}"
+    why = f"the file states no scale; its numbers {range_of(numbers)} fit {way}"
     return Decision(calibration, why, inferred=not certain)
 
 
@@ -219,7 +183,8 @@ def _by_baseline(
     verdict = verdict or baseline_offset(numbers.low * counts, np.array([b.center_um for b in bands]))
     if verdict == "undecided":
         raise Undecided(
-            f"Modality {name!r} may or may not carry Sentinel-2's +1000: its darkest pixels are bright ({_range(numbers)}), "
+            f"Modality {name!r} may or may not carry Sentinel-2's +1000: its darkest pixels are bright "
+            f"({range_of(numbers)}), "
             f"as over cloud, snow or bare ground. {_advice(name)} Use (1e-4, -0.1) with the offset, (1e-4, 0) without."
         )
     wanted = -0.1 if verdict == "offset" else 0.0
@@ -232,13 +197,14 @@ def _backscatter(
     """Decibels are negative nearly everywhere; linear power never is, and lies below 1 nearly everywhere."""
     plain = Calibration.identity(len(bands), nodata)
     if not numbers.integer and np.nanmedian(numbers.middle) < 0:
-        return Decision(plain, f"stored in dB ({_range(numbers)})")
+        return Decision(plain, f"stored in dB ({range_of(numbers)})")
     if not numbers.integer and np.nanmin(numbers.least) >= 0 and np.nanmedian(numbers.middle) < 2:
-        note = f"stored as linear power ({_range(numbers)}), turned into dB"
+        note = f"stored as linear power ({range_of(numbers)}), turned into dB"
         return Decision(replace(plain, to_db=True), note, inferred=True)
     raise UnitError(
-        f"Modality {name!r} holds backscatter as {_range(numbers)}: neither dB nor linear power. Convert it first "
-        f"(for counts of amplitude 20 * log10(count) + the product's constant), or pass scale={{{name!r}: (scale, offset)}}."
+        f"Modality {name!r} holds backscatter as {range_of(numbers)}: neither dB nor linear power. Convert it first "
+        "(for counts of amplitude 20 * log10(count) + the product's constant), or pass "
+        f"scale={{{name!r}: (scale, offset)}}."
     )
 
 
@@ -253,11 +219,12 @@ def _as_stated(
     pairs = [s or (1.0, 0.0) for s in stated]
     scale, offset = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
     calibration = Calibration(scale, offset, nodata)
-    if not numbers.empty and not numbers.integer and not _implausible(numbers, bands, Calibration.identity(len(bands))):
-        problem = _implausible(numbers, bands, calibration)
+    if not numbers.empty and not numbers.integer and not implausible(numbers, bands, Calibration.identity(len(bands))):
+        problem = implausible(numbers, bands, calibration)
         if problem:
             raise UnitError(
-                f"Modality {name!r}: the source states {_say(scale, offset)}, but its numbers ({_range(numbers)}) are "
+                f"Modality {name!r}: the source states {_say(scale, offset)}, but its numbers ({range_of(numbers)}) "
+                "are "
                 f"physical already: applying it again gives {problem}. Drop the attribute or pass scale=1."
             )
     _check_baseline(calibration, numbers, bands, sensor, name)
@@ -275,41 +242,11 @@ def _check_baseline(
     stated = "no offset" if calibration.offset[0] > -0.05 else "offset"
     sure = verdict == "no offset" or any(1.36 < b.center_um < 1.39 for b in bands)
     if sure and verdict not in ("undecided", stated):
+        shown = "no +1000" if verdict == "no offset" else "the +1000 of baseline 04.00"
         raise UnitError(
             f"Modality {name!r}: the file states {_say(calibration.scale, calibration.offset)}, but its dark pixels "
-            f"({_range(numbers)}) show {'no +1000' if verdict == 'no offset' else 'the +1000 of baseline 04.00'}. {_advice(name)}"
+            f"({range_of(numbers)}) show {shown}. {_advice(name)}"
         )
-
-
-_PLAUSIBLE: Mapping[str, tuple[float, float]] = {
-    "reflectance": (-0.15, 1.7),
-    "temperature": (170.0, 400.0),
-    "backscatter": (-60.0, 30.0),
-    "elevation": (-600.0, 9000.0),
-}
-"""Range of the middle value of a band, in physical units, generous: snow 1.2, deep ocean trenches are not in a DEM."""
-
-
-def _implausible(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calibration) -> str:
-    """Why these numbers cannot be what the calibration makes of them; empty if they can."""
-    value = numbers.physical(np.array(calibration.scale), np.array(calibration.offset))
-    if not calibration.to_db and calibration.planck is None:
-        for band, middle in zip(bands, value.middle, strict=True):
-            low, high = _PLAUSIBLE[band.kind]
-            if np.isfinite(middle) and not low <= middle <= high:
-                return f"band {band.name} would have a middle value of {middle:.4g}, outside {low:g}..{high:g}"
-    optical = np.array([b.kind == "reflectance" for b in bands]) & np.isfinite(value.low)
-    if not optical.any():
-        return ""
-    low, high = np.sort(value.low[optical]), value.high[optical].max()
-    second = low[1] if low.size > 1 else low[0]
-    if second < -0.03:
-        return f"its darkest pixels would reflect {second:.3f}, below zero"
-    if high > 2.0:
-        return f"its brightest pixels would reflect {high:.3g}, far above one"
-    if high < 5e-4:
-        return f"all its pixels would reflect less than {high:.2g}, as if scaled twice"
-    return ""
 
 
 def _blind(bands: Sequence[BandSpec], sensor: Sensor | None, nodata: float | None) -> Calibration:
@@ -355,7 +292,3 @@ def _say(scale: Sequence[float], offset: Sequence[float]) -> str:
     return " / ".join(f"x {s:g} {'+' if o >= 0 else '-'} {abs(o):g}" for s, o in pairs[:3]) + (
         " ..." if pairs[3:] else ""
     )
-
-
-def _range(numbers: Numbers) -> str:
-    return f"{np.nanmin(numbers.low):.4g} to {np.nanmax(numbers.high):.4g}" if not numbers.empty else "none"

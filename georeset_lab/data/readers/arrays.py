@@ -30,8 +30,9 @@ def pieces_of(source: xr.DataArray | xr.Dataset, *, origin: str, crs: Any = None
     Parameters
     ----------
     source : xarray.DataArray or xarray.Dataset
-        Dimensions named time / t / timestamp, band, y / lat, x / lon in any order; time and band may be missing. Attributes
-        ``scale_factor`` and ``add_offset`` count as *not yet applied* (xarray moves them to ``encoding`` when it applies them).
+        Dimensions named time / t / timestamp, band, y / lat, x / lon in any order; time and band may be missing.
+        Attributes ``scale_factor`` and ``add_offset`` count as *not yet applied* (xarray moves them to ``encoding``
+        when it applies them).
     origin : str
         For messages.
     crs : optional
@@ -100,7 +101,8 @@ def _with_roles(array: xr.DataArray, origin: str) -> xr.DataArray:
     twice = len(set(roles.values())) < len(roles)
     if strange or twice or not {"y", "x"} <= set(roles.values()):
         raise ShapeMismatch(
-            f"{origin} has the dimensions {tuple(map(str, array.dims))}; what is needed is (time, band, y, x), where time "
+            f"{origin} has the dimensions {tuple(map(str, array.dims))}; what is needed is (time, band, y, x), "
+            "where time "
             "and band may be missing. Rename them, e.g. array.rename(rows='y', cols='x')."
         )
     renames = {d: role for d, role in roles.items() if d != role and role is not None}
@@ -113,7 +115,7 @@ def _with_roles(array: xr.DataArray, origin: str) -> xr.DataArray:
 
 
 def _names(array: xr.DataArray, name: str | None) -> tuple[str | None, ...]:
-    """Band coordinate if it holds names, the variable's own name if there is one band, else none (numbers are no names)."""
+    """Band coordinate if it holds names (not numbers), else the variable's own name if it is one band, else none."""
     count = array.sizes["band"]
     for key in ("band", "long_name", "band_names"):
         labels = array.coords[key].values if key in array.coords else array.attrs.get(key)
@@ -178,7 +180,7 @@ def _stated_crs(array: xr.DataArray, attrs: Mapping[Any, Any], parent: xr.Datase
         plain = re.sub(r"^\+init=", "", str(text).strip())
         try:
             return CRS(f"EPSG:{plain}" if plain.isdigit() else plain)
-        except Exception:  # noqa: S112 - a CRS that does not parse is the same as none; MissingCRS follows
+        except Exception:  # one that does not parse is the same as none; MissingCRS follows
             continue
     return None
 

@@ -1,4 +1,4 @@
-"""Pieces of one source become one `Modality`: bands told apart and stacked, units decided, dates joined, clouds masked."""
+"""Pieces of one source become one `Modality`: bands stacked, units decided, dates joined, clouds masked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from georeset_lab.data.readers.stack import Part, as_array, join_acquisitions, j
 from georeset_lab.data.readers.suspect import contradictions
 from georeset_lab.data.sensors import Sensor
 from georeset_lab.errors import BandsSuspect, UnitsInferred
+
+
+_FEWEST = 100
+"""Valid pixels in the sample from which a band without any value is taken to be empty."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +101,11 @@ def _sort(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality
 
 
 def _without_empty_bands(decided: Sequence[Decided]) -> tuple[list[Decided], list[str]]:
-    """Parts without the reflectance bands that hold nothing but zeros (EnMAP's absorption bands), and a note on them."""
+    """Parts without the bands that hold no measurement (EnMAP's absorption bands), and a note on them."""
     bands = decided[0].part.bands
     seen = np.concatenate([d.seen for d in decided], axis=1)
-    valid = np.isfinite(seen).sum(axis=1)
-    dead = [
-        i
-        for i, b in enumerate(bands)
-        if b.kind == "reflectance" and valid[i] >= 100 and not np.nan_to_num(seen[i]).any()
-    ]
+    enough = np.isfinite(seen).any(axis=0).sum() >= _FEWEST
+    dead = [i for i in range(len(bands)) if enough and not np.nan_to_num(seen[i]).any() and bands[i].kind != "elevation"]
     if not dead or len(dead) == len(bands):
         return list(decided), []
     keep = [i for i in range(len(bands)) if i not in dead]
@@ -114,7 +114,7 @@ def _without_empty_bands(decided: Sequence[Decided]) -> tuple[list[Decided], lis
         Decided(d.part.only(names), replace(d.decision, calibration=d.decision.calibration.select(keep)), d.seen[keep])
         for d in decided
     ]
-    return thinned, [f"left out bands that are 0 everywhere: {', '.join(bands[i].name for i in dead)}"]
+    return thinned, [f"left out bands without a measurement: {', '.join(bands[i].name for i in dead)}"]
 
 
 def _doubts(decided: Sequence[Decided], name: str) -> list[str]:

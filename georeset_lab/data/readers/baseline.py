@@ -5,22 +5,24 @@ handed on without it by several archives, and files of one family differ (see th
 
 Write p for the first percentile of a band, in counts (10000 x reflectance, plus 1000 or not). The rules, in this order:
 
-1. Two bands with p < 850, or one with p < 600: **no offset**. With it, one pixel in a hundred would reflect less than -0.015
-   in two bands. Level 1C is never negative; Level 2A overcorrects haze in one or two of the blue bands at most.
-2. The cirrus band B10 with p >= 950: **offset**. Water vapour lets almost none of its light reach the ground and back, so
-   without offset its clearest pixels hold 5 to 300 counts; 950 would be high cirrus over every pixel (rule 1 has
+1. Two bands with p < 850, or one with p < 600: **no offset**. With it, one pixel in a hundred would reflect less than
+   -0.015 in two bands. Level 1C is never negative; Level 2A overcorrects haze in one or two of the blue bands at most.
+2. The cirrus band B10 with p >= 950: **offset**. Water vapour lets almost none of its light reach the ground and back,
+   so without offset its clearest pixels hold 5 to 300 counts; 950 would be high cirrus over every pixel (rule 1 has
    excluded dry polar plateaus, whose snow is dark in B11 and B12).
-3. No band below 930, two visible bands with p <= 1500, and either B12 at least as bright as red, or three bands beyond red with
-   p <= 1250: **offset**. That is vegetation, soil or water with its usual darkest pixels. Without offset no pixel in a hundred
-   would be darker than 0.085 in any band, so neither shade nor water nor leaves would be in the picture; thin cloud over
-   fields comes nearest, and is brighter in red than in B12. Without visible bands: B11 and B12 <= 1150 and near infrared <= 1300.
-4. The darkest band has p < 1100 and all bands from red on have p >= 1800: **no offset** (sand: only blue is low; with offset blue
-   would reflect less than 0.01 where red reflects more than 0.08).
-5. Anything else (nothing but cloud, snow or bright bare ground in the picture, or too few bands): **undecided**; the caller must ask.
+3. No band below 930, two visible bands with p <= 1500, and either B12 at least as bright as red, or three bands beyond
+   red with p <= 1250: **offset**. That is vegetation, soil or water with its usual darkest pixels. Without offset no
+   pixel in a hundred would be darker than 0.085 in any band, so neither shade nor water nor leaves would be in the
+   picture; thin cloud over fields comes nearest, and is brighter in red than in B12. Without visible bands: B11 and B12
+   <= 1150 and near infrared <= 1300.
+4. The darkest band has p < 1100 and all bands from red on have p >= 1800: **no offset** (sand: only blue is low; with
+   offset blue would reflect less than 0.01 where red reflects more than 0.08).
+5. Anything else (nothing but cloud, snow or bright bare ground in the picture, or too few bands): **undecided**; the
+   caller must ask.
 
-Measured on every real Sentinel-2 set at hand with and without 1000 added (``tests/data/test_units_real.py``): rules 1 and 4 were
-never wrong; rule 3 is wrong for some hazy pictures of 640 m a side, which is why a verdict of "no offset" on one date of a cube
-outweighs "offset" on others.
+Measured on every real Sentinel-2 set at hand with and without 1000 added (``tests/data/test_units_real.py``): rules 1
+and 4 were never wrong; rule 3 is wrong for some hazy pictures of 640 m a side, which is why a verdict of "no offset" on
+one date of a cube outweighs "offset" on others.
 """
 
 from __future__ import annotations
@@ -77,8 +79,9 @@ def baseline_offset(low: np.ndarray, centre_um: np.ndarray) -> Verdict:
 def settle(verdicts: Sequence[Verdict], times: np.ndarray) -> Verdict | Literal["by date"]:
     """One verdict on a cube from those on some of its dates, or "by date": offset since 25 January 2022, none before.
 
-    A cube that has both kinds was put together from two baselines only if the offset begins on that day; otherwise "no offset"
-    stands for all, since no picture with offset looks as if it had none, while a hazy one may look as if it had it.
+    A cube that has both kinds was put together from two baselines only if the offset begins on that day; otherwise "no
+    offset" stands for all, since no picture with offset looks as if it had none, while a hazy one may look as if it had
+    it.
     """
     said = set(verdicts) - {"undecided"}
     if len(said) < 2:

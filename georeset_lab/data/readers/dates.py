@@ -58,11 +58,11 @@ def parse_date(text: object) -> np.datetime64:
         stamp = pd.Timestamp(str(text)) if str(text).strip() else pd.NaT
     except (ValueError, OverflowError):
         return NOT_A_TIME
-    if stamp is pd.NaT:
+    if not isinstance(stamp, pd.Timestamp):
         return NOT_A_TIME
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    value = np.datetime64(stamp.to_datetime64(), "ns")
+    value = stamp.to_datetime64().astype("datetime64[ns]")
     return value if _FIRST < value < _LAST else NOT_A_TIME
 
 
@@ -70,8 +70,8 @@ def date_in_name(name: str) -> np.datetime64:
     """First date written in a file or folder name, NaT if there is none."""
     landsat = _LANDSAT.search(name)
     if landsat and 1 <= int(landsat[2]) <= 366:
-        start = np.datetime64(f"{landsat[1]}-01-01", "ns")
-        return np.datetime64(start + np.timedelta64(int(landsat[2]) - 1, "D"), "ns")
+        start = np.datetime64(f"{landsat[1]}-01-01", "D")
+        return (start + np.timedelta64(int(landsat[2]) - 1, "D")).astype("datetime64[ns]")
     found = _DATED.search(name)
     if not found:
         return NOT_A_TIME

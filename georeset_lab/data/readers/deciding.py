@@ -1,4 +1,4 @@
-"""The units of each part of a modality: a sample is taken, ``units.py`` decides, and cubes of many dates are settled as one."""
+"""The units of each part of a modality: a sample is taken, ``units.py`` decides, cubes of dates are settled as one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.baseline import CHANGE, Verdict, baseline_offset, settle
 from georeset_lab.data.readers.landsat import level1_ways
+from georeset_lab.data.readers.plausible import Numbers
 from georeset_lab.data.readers.sampling import sample
 from georeset_lab.data.readers.stack import Part
 from georeset_lab.data.sensors import Sensor
-from georeset_lab.data.units import Decision, Numbers, Undecided, decide
+from georeset_lab.data.units import Decision, Undecided, decide
 
 _MOST_DATES = 36
 
@@ -30,6 +31,15 @@ class Decided:
     """``(band, pixel)`` in stored units, NaN where missing."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A part whose numbers leave its units open."""
+
+    part: Part
+    seen: np.ndarray
+    reason: Undecided
+
+
 def decide_parts(parts: Sequence[Part], *, name: str, sensor: Sensor | None, scale: Any) -> list[Decided]:
     """Parts with their calibrations; a cube that mixes Sentinel-2 baselines comes back in two parts.
 
@@ -40,29 +50,28 @@ def decide_parts(parts: Sequence[Part], *, name: str, sensor: Sensor | None, sca
     UnitError
         See `georeset_lab.data.units.decide`.
     """
-    found: list[Decided | tuple[Part, np.ndarray, Undecided]] = []
+    found: list[Decided | _Open] = []
     for part in parts:
         for piece, verdict in _by_baseline(part, sensor, scale):
             seen = sample(piece.raw, piece.nodata)
             try:
                 found.append(Decided(piece, _decide(piece, seen, name, sensor, scale, verdict), seen))
             except Undecided as err:
-                found.append((piece, seen, err))
+                found.append(_Open(piece, seen, err))
     clear = {f.decision.calibration: f.decision for f in found if isinstance(f, Decided)}
     out = []
     for one in found:
         if isinstance(one, Decided):
             out.append(one)
             continue
-        piece, seen, err = one
         if len(clear) != 1:
-            raise err
-        out.append(Decided(piece, next(iter(clear.values())), seen))
+            raise one.reason
+        out.append(Decided(one.part, next(iter(clear.values())), one.seen))
     return out
 
 
 def one_calibration(decided: Sequence[Decided]) -> tuple[Calibration, list[Part]]:
-    """The calibration all parts share; if they differ, physical float32 numbers, made lazily where the parts are lazy."""
+    """The calibration all parts share; if they differ, physical float32 numbers, lazy where the parts are."""
     calibrations = {d.decision.calibration for d in decided}
     parts = [d.part for d in decided]
     if len(calibrations) == 1:

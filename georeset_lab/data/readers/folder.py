@@ -1,8 +1,8 @@
 """Which modalities a folder holds, told from the names of its files and folders; only what those names make certain.
 
-Forms that are understood: one modality per file (``S2L2A.tif``, ``S1RTC.tif``, ``DEM.tif``), one band per file (``B02.tif``,
-``..._B8A.tif``, ``VV.tif``, with ``cloud_mask.tif`` or ``SCL.tif`` beside them), NetCDF cubes (``S2_L2A_10m.nc``), and folders
-of such folders (several dates, several modalities).
+Forms that are understood: one modality per file (``S2L2A.tif``, ``S1RTC.tif``, ``DEM.tif``), one band per file
+(``B02.tif``, ``..._B8A.tif``, ``VV.tif``, with ``cloud_mask.tif`` or ``SCL.tif`` beside them), NetCDF cubes
+(``S2_L2A_10m.nc``), and folders of such folders (several dates, several modalities).
 """
 
 from __future__ import annotations

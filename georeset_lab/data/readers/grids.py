@@ -50,7 +50,7 @@ def parse_crs(crs: Any) -> CRS:
 
 
 def upright(raw: Any, grid: GeoBox) -> tuple[Any, GeoBox]:
-    """Array ``(..., y, x)`` and grid with rows running down and columns running right (rotated grids stay as they are)."""
+    """Array ``(..., y, x)`` and grid with rows running down, columns right (rotated grids stay as they are)."""
     affine = grid.affine
     if affine.b or affine.d:
         return raw, grid

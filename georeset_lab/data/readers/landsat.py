@@ -3,9 +3,10 @@
 Gains come from the MTL file beside the raster, else from published tables; the sun's elevation from the MTL, else from
 date, place and the satellite's overpass time (good to some four degrees, which is said in the note).
 
-Source of the tables: Chander, Markham and Helder 2009, Summary of current radiometric calibration coefficients for Landsat
-MSS, TM, ETM+ and EO-1 ALI sensors, Remote Sensing of Environment 113, tables 3 to 7. TM: products made by LPGS, scenes
-until 1991 (later ones differ in bands 1 and 2). ETM+: high gain, but low gain for band 4, the usual setting over land.
+Source of the tables: Chander, Markham and Helder 2009, Summary of current radiometric calibration coefficients for
+Landsat MSS, TM, ETM+ and EO-1 ALI sensors, Remote Sensing of Environment 113, tables 3 to 7. TM: products made by LPGS,
+scenes until 1991 (later ones differ in bands 1 and 2). ETM+: high gain, but low gain for band 4, the usual setting over
+land.
 """
 
 from __future__ import annotations

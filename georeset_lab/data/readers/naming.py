@@ -93,7 +93,7 @@ def band_named(sensor: Sensor, name: str) -> BandSpec | None:
 
 
 def _readings(name: str) -> list[str]:
-    """The name itself, then its last and its first part: ``S2-L2A-B04`` ends with the band, ``VV_dB`` begins with it."""
+    """The name, its last and its first part: ``S2-L2A-B04`` ends with the band, ``VV_dB`` begins with it."""
     text = name.strip()
     parts = [p for p in _SPLIT.split(text) if p]
     return list(dict.fromkeys([text, *(parts[-1:] + parts[:1] if len(parts) > 1 else [])]))
@@ -111,7 +111,8 @@ def _given(piece: Piece, rest: list[int], bands: Sequence[BandSpec], quality: di
         return Columns(named, quality, ignored)
     raise BandMismatch(
         f"Modality {name!r}: {piece.origin} has {len(rest)} bands ({_some([piece.names[i] or '?' for i in rest])}) but "
-        f"{len(bands)} BandSpecs were given ({_some([b.name for b in bands])}). Pass bands= with one BandSpec for each band."
+        f"{len(bands)} BandSpecs were given ({_some([b.name for b in bands])}). Pass bands= with one BandSpec for "
+        "each band."
     )
 
 
@@ -119,7 +120,8 @@ def _in_order(piece: Piece, rest: list[int], sensor: Sensor, quality: dict[int, 
     if len(rest) != len(sensor.bands):
         raise BandMismatch(
             f"Modality {name!r}: {piece.origin} has {len(rest)} bands without names, {sensor.name} has "
-            f"{len(sensor.bands)} ({_some(list(sensor.band_names))}). Pass bands=[...] with one BandSpec for each band of the "
+            f"{len(sensor.bands)} ({_some(list(sensor.band_names))}). Pass bands=[...] with one BandSpec for each "
+            "band of the "
             f'file, e.g. bands={{{name!r}: sensor("{sensor.name}").bands[:{len(rest)}]}}.'
         )
     warnings.warn(

@@ -22,7 +22,8 @@ def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> li
     Raises
     ------
     SceneReadError
-        Damaged, of another format, or its data lie in another file (HDF5 links and external storage are never followed).
+        Damaged, of another format, or its data lie in another file (HDF5 links and external storage are never
+        followed).
     """
     with path.open("rb") as file:
         head = file.read(8)
@@ -41,7 +42,7 @@ def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> li
 
 def _refuse_outside(path: Path) -> None:
     """Refuse links, external storage and virtual datasets: they name other files."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     found: list[str] = []
 

@@ -47,7 +47,8 @@ class Piece:
         want = (len(self.times), len(self.names), *self.grid.shape)
         if tuple(self.raw.shape) != want or len(self.stated) != len(self.names):
             raise ShapeMismatch(
-                f"{self.origin} holds an array of shape {tuple(self.raw.shape)} but its dates, bands and grid say {want}."
+                f"{self.origin} holds an array of shape {tuple(self.raw.shape)} but its dates, bands and grid say "
+                f"{want}."
             )
 
     @property

@@ -14,7 +14,7 @@ from georeset_lab.data.readers.piece import Piece
 from georeset_lab.data.readers.stack import Part
 
 Quality = tuple[Piece, int, str]
-"""A piece, the column in it, and the kind of quality layer: a key of `QA_TABLES`, ``"bqa"``, or ``"mask"`` (not zero = unusable)."""
+"""A piece, a column of it, and its kind: a key of `QA_TABLES`, ``"bqa"``, or ``"mask"`` (not zero = unusable)."""
 
 _DIMS = ("time", "y", "x")
 
@@ -51,21 +51,24 @@ def quality_mask(layers: Sequence[Quality], part: Part) -> tuple[xr.DataArray | 
 
 
 def zero_mask(part: Part, seen: np.ndarray) -> tuple[xr.DataArray | None, list[str]]:
-    """Mask of the pixels that are zero in every band, where the source states no nodata value.
+    """Mask of the pixels that are zero in every band, unless zero means "not measured" anyway.
 
     Parameters
     ----------
     seen : numpy.ndarray, shape (C, N)
-        Sample in stored units, with NaN where `sample` found such pixels.
+        Sample in stored units, with NaN where `sample` found such pixels; judges lazy parts.
     """
     elevation = any(b.kind == "elevation" for b in part.bands)
-    if part.nodata is not None or elevation or len(part.bands) < 2 or not np.isnan(seen).all(axis=0).any():
+    if part.nodata == 0 or elevation or len(part.bands) < 2:
         return None, []
     raw: Any = part.raw
-    zero = xr.DataArray((raw == 0).all(axis=1), dims=_DIMS, coords={"time": ("time", part.times)})
-    if not hasattr(raw, "dask") and not bool(zero.any()):
+    lazy = hasattr(raw, "dask")
+    if lazy and not np.isnan(seen).all(axis=0).any():
         return None, []
-    return zero, ["pixels that are 0 in every band taken as not measured (no nodata value is stated)"]
+    zero = xr.DataArray((raw == 0).all(axis=1), dims=_DIMS, coords={"time": ("time", part.times)})
+    if not lazy and not bool(zero.any()):
+        return None, []
+    return zero, ["pixels that are 0 in every band taken as not measured"]
 
 
 def either(a: xr.DataArray | None, b: xr.DataArray | None) -> xr.DataArray | None:

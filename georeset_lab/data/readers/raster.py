@@ -1,4 +1,4 @@
-"""Open a GeoTIFF (also a COG) or JPEG 2000 as a `Piece`: only those drivers, and only the windows that are asked for."""
+"""Open a GeoTIFF (also a COG) or JPEG 2000 as a `Piece`: only those drivers, only the windows asked for."""
 
 from __future__ import annotations
 
@@ -89,11 +89,13 @@ def driver_of(path: Path) -> str:
             return driver
     if head.lstrip().startswith((b"<", b"{", b"[")):
         raise SceneReadError(
-            f"{path} is text (a VRT, XML or JSON file), whatever its name says. Such files can point at other files and "
+            f"{path} is text (a VRT, XML or JSON file), whatever its name says. Such files can point at other files "
+            "and "
             "at the network, so they are never opened. Give the GeoTIFF itself."
         )
     raise SceneReadError(
-        f"{path} is neither GeoTIFF nor JPEG 2000 (it begins with {head[:8]!r}). Convert it, e.g. gdal_translate -of COG."
+        f"{path} is neither GeoTIFF nor JPEG 2000 (it begins with {head[:8]!r}). Convert it, e.g. gdal_translate "
+        "-of COG."
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 def sample(raw: Any, nodata: float | None, *, most: int = 200_000) -> np.ndarray:
     """Some pixels of ``(time, band, y, x)`` as ``(band, pixel)`` float64, NaN where missing.
 
-    In memory every n-th row and column is taken; of a lazy array, small windows on a regular net. A pixel that is zero in
-    every band (of at least two) counts as missing, whatever the source says.
+    In memory every n-th row and column is taken; of a lazy array, small windows on a regular net. A pixel that is zero
+    in every band (of at least two) counts as missing, whatever the source says.
     """
     times, bands, rows, cols = raw.shape
     dates = np.unique(np.linspace(0, times - 1, min(times, 12)).astype(int))
@@ -31,10 +31,10 @@ def sample(raw: Any, nodata: float | None, *, most: int = 200_000) -> np.ndarray
 
 def _windows(raw: Any, side: int = 128, across: int = 3) -> list[np.ndarray]:
     """Small windows of a lazy ``(band, y, x)`` array on a regular net, each ``(band, pixel)``."""
-    import dask
+    from dask.base import compute
 
     bands, rows, cols = raw.shape
     tops = np.unique(np.linspace(0, max(0, rows - side), across).astype(int))
     lefts = np.unique(np.linspace(0, max(0, cols - side), across).astype(int))
     boxes = [raw[:, t : t + side, x : x + side] for t in tops for x in lefts]
-    return [np.asarray(b).reshape(bands, -1) for b in dask.compute(*boxes, scheduler="threads")]
+    return [np.asarray(b).reshape(bands, -1) for b in compute(*boxes, scheduler="threads")]

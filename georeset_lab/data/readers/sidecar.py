@@ -1,4 +1,4 @@
-"""Small text files beside a raster that state what it is: a Landsat MTL, or the JSON that archives put into a folder."""
+"""Small text files beside a raster that state what it is: a Landsat MTL, or the JSON that archives add."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def read_source(source: Any, *, chunks: int | None = None, crs: Any = None) -> l
         return pieces_of(source, origin=f"the {type(source).__name__}", crs=crs)
     if not isinstance(source, str | os.PathLike):
         raise SceneReadError(
-            f"A source of type {type(source).__name__} cannot be read. Give a path, an xarray object with a CRS, a list of "
+            f"A source of type {type(source).__name__} cannot be read. Give a path, an xarray object with a CRS, a "
+            "list of "
             'these, a dict of modality -> these, or "simulated". NumPy arrays: wrap them in an xarray.DataArray.'
         )
     return _read_path(Path(source), chunks, crs)

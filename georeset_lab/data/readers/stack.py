@@ -93,7 +93,8 @@ def join_dates(parts: Sequence[Part], name: str) -> Part:
     odd = next((p for p in parts if not _same_grid(p.grid, first.grid)), None)
     if odd is not None:
         raise GridMismatch(
-            f"Modality {name!r}: {first.origin} ({_size(first.grid)}) and {odd.origin} ({_size(odd.grid)}) are dates on "
+            f"Modality {name!r}: {first.origin} ({_size(first.grid)}) and {odd.origin} ({_size(odd.grid)}) are "
+            "dates on "
             "different grids. Crop or resample them to one grid, or load them as two modalities."
         )
     fills = {p.nodata for p in parts if p.nodata is not None}

@@ -1,7 +1,7 @@
-"""Do the values of a band contradict its name? Two facts about nature that hold for every land, water, snow and cloud pixel.
+"""Do the values of a band contradict its name? Two facts that hold for every land, water, snow and cloud pixel.
 
-1. *The near-infrared plateau.* Between 0.77 and 0.90 um no common surface or gas has a feature: bands there read nearly the same.
-   A band called B07 (0.783 um) that reads half of B8A, or a sixth, is another band.
+1. *The near-infrared plateau.* Between 0.77 and 0.90 um no common surface or gas has a feature: bands there read nearly
+   the same. A band called B07 (0.783 um) that reads half of B8A, or a sixth, is another band.
 2. *Bright red over dark near-infrared does not exist* on the ground, except in water, which is dark in both.
    A picture full of it has its red and near-infrared exchanged.
 
@@ -54,7 +54,8 @@ def _off_plateau(values: np.ndarray, bands: Sequence[BandSpec], plateau: list[in
         ratio = others / max(level, 1e-6)
         if ratio > _RATIO and level < others and (len(plateau) > 2 or ratio > 2 * _RATIO):
             found.append(
-                f"band {bands[i].name} ({bands[i].center_um:.3f} um) reads {level:.3f} where its neighbours in the near "
+                f"band {bands[i].name} ({bands[i].center_um:.3f} um) reads {level:.3f} where its neighbours in the "
+                "near "
                 f"infrared read {others:.3f}{_looks_like(values, bands, i, bright)}"
             )
     return found
@@ -77,6 +78,7 @@ def _exchanged(values: np.ndarray, bands: Sequence[BandSpec], red: list[int], pl
     if share < 0.1:
         return []
     return [
-        f"{share:.0%} of the pixels are bright in {bands[red[0]].name} (red) and dark in {bands[plateau[-1]].name} (near "
+        f"{share:.0%} of the pixels are bright in {bands[red[0]].name} (red) and dark in {bands[plateau[-1]].name} "
+        "(near "
         "infrared), which no surface is: the two may be exchanged"
     ]

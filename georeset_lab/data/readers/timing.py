@@ -20,8 +20,9 @@ def apply_time(pieces: Sequence[Piece], time: Any, name: str) -> list[Piece]:
     Parameters
     ----------
     time : str, datetime, (start, end) tuple, list, or None
-        A tuple of two is a span, both ends included. Anything else gives dates to undated sources (one for all, or a list with
-        one for each date or each file); for dated ones it selects: ``"2020-04"`` keeps that month, a list keeps those days.
+        A tuple of two is a span, both ends included. Anything else gives dates to undated sources (one for all, or a
+        list with one for each date or each file); for dated ones it selects: ``"2020-04"`` keeps that month, a list
+        keeps those days.
 
     Raises
     ------
@@ -71,7 +72,8 @@ def _dated(pieces: Sequence[Piece], time: Any, name: str) -> list[Piece]:
             times, place = [given[place]], place + 1
         else:
             raise ShapeMismatch(
-                f"Modality {name!r}: time= gives {len(given)} dates, but {piece.origin} has {len(piece.times)} without a date. "
+                f"Modality {name!r}: time= gives {len(given)} dates, but {piece.origin} has {len(piece.times)} "
+                "without a date. "
                 "Give one for all, or a list with one for each."
             )
         out.append(replace(piece, times=np.array(times, dtype="datetime64[ns]")))
@@ -92,7 +94,7 @@ def _span(time: Any) -> tuple[np.datetime64, np.datetime64]:
         raise ShapeMismatch(
             f'time={time!r} is no date; give for example "2020-04-08" or ("2020-01-01", "2020-12-31").'
         ) from err
-    return np.datetime64(start.to_datetime64(), "ns"), np.datetime64(end.to_datetime64(), "ns")
+    return start.to_datetime64().astype("datetime64[ns]"), end.to_datetime64().astype("datetime64[ns]")
 
 
 def _moment(time: Any, name: str) -> np.datetime64:
