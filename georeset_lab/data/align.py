@@ -68,6 +68,7 @@ def stack_bands(parts: Sequence[tuple[xr.DataArray, BandSpec, GeoBox]], *, same_
     arrays = [_with_time(array, band, grid) for array, band, grid in parts]
     grids = [grid for _, _, grid in parts]
     names = [band.name for _, band, _ in parts]
+    _require_same_dates(arrays, names)
     finest = min(range(len(grids)), key=lambda i: (abs(grids[i].affine.determinant), i))
     if same_grid:
         for grid, name in zip(grids, names, strict=True):
@@ -199,6 +200,15 @@ def _with_time(array: xr.DataArray, band: BandSpec, grid: GeoBox) -> xr.DataArra
             "Give (time, y, x) or (y, x) on its own grid."
         )
     return array.transpose("time", "y", "x")
+
+
+def _require_same_dates(arrays: Sequence[xr.DataArray], names: Sequence[str]) -> None:
+    for array, name in zip(arrays, names, strict=True):
+        if array.sizes["time"] != arrays[0].sizes["time"]:
+            raise ShapeMismatch(
+                f"{names[0]} has {arrays[0].sizes['time']} dates, {name} {array.sizes['time']}; bands of one "
+                "modality need the same dates. Load them as two modalities, or select common dates."
+            )
 
 
 def _common_pixels(grids: Sequence[GeoBox], finest: GeoBox, names: Sequence[str]) -> tuple[slice, slice]:

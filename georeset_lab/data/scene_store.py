@@ -21,6 +21,7 @@ from georeset_lab.data.modality import DIMS, Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.data.sealed_store import (
     CheckedArray,
+    Seal,
     check_sealed,
     is_sealed,
     number,
@@ -65,15 +66,14 @@ def open_scene(path: str | Path) -> Scene:
     import zarr
 
     path = Path(path)
-    digest = check_sealed(path, kind=KIND, version=VERSION)
+    seal = check_sealed(path, kind=KIND, version=VERSION)
     try:
         root: Any = zarr.open_group(path, mode="r")
         head = dict(root.attrs)
         modalities = {
-            key: _read_modality(path / f"modality_{i}", root[f"modality_{i}"], digest)
-            for i, key in enumerate(head["modalities"])
+            key: _read_modality(path, f"modality_{i}", root, seal) for i, key in enumerate(head["modalities"])
         }
-        truth = _read_truth(path / "truth", root["truth"]) if head["truth"] else None
+        truth = _read_truth(path, root, seal) if head["truth"] else None
         return Scene(modalities, _crs(head["crs"]), name=head["name"], truth=truth)
     except StoreError:
         raise
@@ -90,7 +90,7 @@ def _write(scene: Scene, folder: Path) -> None:
     import zarr
 
     root = zarr.open_group(folder, mode="w-", zarr_format=3)
-    root.attrs.update(
+    root.update_attributes(
         {
             "name": scene.name,
             "crs": scene.crs.to_wkt(),
@@ -105,7 +105,7 @@ def _write(scene: Scene, folder: Path) -> None:
 
 
 def _write_modality(group: Any, modality: Modality) -> None:
-    group.attrs.update(
+    group.update_attributes(
         {
             "name": modality.name,
             "sensor": modality.sensor,
@@ -122,11 +122,11 @@ def _write_modality(group: Any, modality: Modality) -> None:
     write_array(group, "time", modality.times.view("int64"), ("time",))
 
 
-def _read_modality(path: Path, group: Any, digest: str) -> Modality:
-    attrs = dict(group.attrs)
-    times = CheckedArray(path / "time", group["time"])[...].view("datetime64[ns]")
-    raw = CheckedArray(path / "raw", group["raw"]).lazy(digest)
-    mask = CheckedArray(path / "mask", group["mask"]).lazy(digest) if "mask" in group else None
+def _read_modality(path: Path, name: str, root: Any, seal: Seal) -> Modality:
+    attrs = dict(root[name].attrs)
+    times = _array(path, f"{name}/time", root, seal)[...].view("datetime64[ns]")
+    raw = _array(path, f"{name}/raw", root, seal).lazy()
+    mask = _array(path, f"{name}/mask", root, seal).lazy() if "mask" in root[name] else None
     return Modality(
         name=attrs["name"],
         raw=xr.DataArray(raw, dims=DIMS, coords={"time": ("time", times)} if attrs["has_time"] else {}),
@@ -143,7 +143,7 @@ def _write_truth(group: Any, truth: xr.Dataset) -> None:
     import odc.geo.xr  # noqa: F401  (registers the accessor)
 
     coords = [name for name in truth.coords if name not in ("y", "x", "spatial_ref")]
-    group.attrs.update({"attrs": plain(truth.attrs), "grid": _grid_attrs(truth.odc.geobox), "arrays": []})
+    group.update_attributes({"attrs": plain(truth.attrs), "grid": _grid_attrs(truth.odc.geobox), "arrays": []})
     arrays = []
     for i, name in enumerate((*coords, *truth.data_vars)):
         variable = truth[name].variable
@@ -153,17 +153,21 @@ def _write_truth(group: Any, truth: xr.Dataset) -> None:
         write_array(group, f"array_{i}", values, dims)
         arrays.append({"name": str(name), "dims": dims, "is_time": bool(is_time), "is_coord": name in coords})
         arrays[-1]["attrs"] = plain(variable.attrs)
-    group.attrs.update({"arrays": arrays})
+    group.update_attributes({"arrays": arrays})
 
 
-def _read_truth(path: Path, group: Any) -> xr.Dataset:
+def _array(path: Path, name: str, root: Any, seal: Seal) -> CheckedArray:
+    return CheckedArray(path, name, root[name], seal)
+
+
+def _read_truth(path: Path, root: Any, seal: Seal) -> xr.Dataset:
     from odc.geo.xr import xr_coords
 
-    head = dict(group.attrs)
+    head = dict(root["truth"].attrs)
     coords: dict[Any, Any] = dict(xr_coords(_grid(head["grid"]), always_yx=True))
     variables: dict[str, xr.Variable] = {}
     for i, entry in enumerate(head["arrays"]):
-        values = CheckedArray(path / f"array_{i}", group[f"array_{i}"])[...]
+        values = _array(path, f"truth/array_{i}", root, seal)[...]
         values = values.view("datetime64[ns]") if entry["is_time"] else values
         attrs = {key: number(value) for key, value in entry["attrs"].items()}
         (coords if entry["is_coord"] else variables)[entry["name"]] = xr.Variable(entry["dims"], values, attrs)

@@ -1,8 +1,9 @@
 """Folders of Zarr arrays that are written whole, sealed, and refused when damaged. What they hold is up to the caller.
 
 Each chunk carries a CRC32C, and every chunk is written, so one that is absent was lost. ``georeset.json`` holds the
-SHA-256 of every metadata file and the number of chunks of every array; it is written last, so a store without a valid
-one was never finished. Only the codecs that we write are accepted: nothing that is opened can run code.
+SHA-256 of every metadata file and the checksum of every chunk, so that none can take another's place; it is written
+last, so a store without a valid one was never finished. Only the codecs that we write are accepted: nothing that is
+opened can run code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,18 @@ def write_sealed(path: Path, write: Callable[[Path], None], *, kind: str, versio
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_sealed(path: Path, *, kind: str, version: int) -> str:
-    """Digest of a store whose manifest, metadata and number of chunks are as they were written.
+@dataclass(frozen=True)
+class Seal:
+    """What a sound store said of itself."""
+
+    digest: str
+    """Of the whole manifest: two stores with the same one hold the same."""
+    chunks: Mapping[str, Mapping[str, str]]
+    """Array -> place of the chunk -> its checksum."""
+
+
+def check_sealed(path: Path, *, kind: str, version: int) -> Seal:
+    """Seal of a store whose manifest and metadata are as they were written and that has all its chunks.
 
     Raises
     ------
@@ -84,11 +96,13 @@ def check_sealed(path: Path, *, kind: str, version: int) -> str:
         file = path / name
         if not file.is_file() or _sha256(file.read_bytes()) != digest:
             raise StoreError(f"{file} is missing or damaged. Write the store again.")
-    counted = _count_chunks(path, metadata)
-    for name, count in chunks.items():
-        if counted.get(name) != count:
-            raise StoreError(f"{path / name} has {counted.get(name)} of {count} chunks. Write the store again.")
-    return str(stated)
+    for name, known in chunks.items():
+        there = {place for place, _ in _chunk_files(path / name)}
+        if there != set(known):
+            raise StoreError(
+                f"{path / name} has {len(there & set(known))} of {len(known)} chunks. Write the store again."
+            )
+    return Seal(str(stated), chunks)
 
 
 def is_sealed(path: Path, kind: str) -> bool:
@@ -130,34 +144,40 @@ class CheckedArray:
         It has a codec that we never write; or, on reading, a chunk that the window needs is missing or damaged.
     """
 
-    def __init__(self, path: Path, array: Any) -> None:
+    def __init__(self, root: Path, name: str, array: Any, seal: Seal) -> None:
+        path = root / name
         foreign = {type(codec).__name__ for codec in array.metadata.codecs} - _CODECS
         if foreign:
             raise StoreError(f"{path} uses {', '.join(sorted(foreign))}, which this package never writes; not opened.")
         self._path = path
         self._array = array
+        self._digest = seal.digest
+        self._chunks = seal.chunks.get(name, {})
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype: np.dtype[Any] = array.dtype
         self.ndim = len(self.shape)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        for chunk in self._chunks_of(key):
-            if not chunk.is_file():
-                raise StoreError(f"Chunk {chunk} is missing. Write the store again.")
+        for place in self._places(key):
+            file = self._path / place
+            if not file.is_file():
+                raise StoreError(f"Chunk {file} is missing. Write the store again.")
+            if _checksum(file) != self._chunks.get(place):
+                raise StoreError(f"Chunk {file} is damaged: not the one that was written. Write the store again.")
         try:
             return np.asarray(self._array[key])
         except Exception as err:
             raise StoreError(f"{self._path} has a damaged chunk in {key}: {err}. Write the store again.") from err
 
-    def lazy(self, digest: str) -> Any:
+    def lazy(self) -> Any:
         """The array as a dask array, one task for each stored chunk, named after the store's digest."""
         import dask.array as da
 
-        name = f"sealed-{_sha256(f'{self._path}{digest}'.encode())[:16]}"
+        name = f"sealed-{_sha256(f'{self._path}{self._digest}'.encode())[:16]}"
         return da.from_array(self, chunks=self._array.chunks, name=name, asarray=True, lock=False)
 
-    def _chunks_of(self, key: Any) -> list[Path]:
-        """Files of the chunks that a basic selection touches."""
+    def _places(self, key: Any) -> list[str]:
+        """Places of the chunks that a basic selection touches."""
         keys = key if isinstance(key, tuple) else (key,)
         if Ellipsis in keys:
             at = keys.index(Ellipsis)
@@ -167,8 +187,7 @@ class CheckedArray:
         for part, size, chunk in zip(keys, self.shape, self._array.chunks, strict=True):
             start, stop = (part, part + 1) if isinstance(part, int) else part.indices(size)[:2]
             spans.append(range(start // chunk, -(-stop // chunk)) if stop > start else range(0))
-        root = self._path / "c"
-        return [root.joinpath(*map(str, index)) for index in itertools.product(*spans)]
+        return ["/".join(("c", *map(str, index))) for index in itertools.product(*spans)]
 
 
 def plain(value: Any) -> Any:
@@ -197,21 +216,28 @@ def digest_of(value: Any) -> str:
 def _seal(path: Path, kind: str, version: int) -> None:
     metadata = {p.relative_to(path).as_posix(): _sha256(p.read_bytes()) for p in sorted(path.rglob("zarr.json"))}
     manifest: dict[str, Any] = {"kind": kind, "version": version, "complete": True, "metadata": metadata}
-    manifest["chunks"] = _count_chunks(path, metadata)
+    arrays = [Path(name).parent.as_posix() for name in metadata]
+    chunks = {name: {place: _checksum(file) for place, file in _chunk_files(path / name)} for name in arrays}
+    manifest["chunks"] = {name: found for name, found in chunks.items() if found}
     manifest["digest"] = digest_of(manifest)
     with (path / MANIFEST).open("wb") as file:
-        file.write(json.dumps(manifest, indent=1).encode())
+        file.write(json.dumps(manifest).encode())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _count_chunks(path: Path, metadata: Iterable[str]) -> dict[str, int]:
-    """Number of chunk files of each array; an array without dimensions has one, called ``c``."""
-    counts = {}
-    for folder in (Path(name).parent for name in metadata):
-        inside = path / folder / "c"
-        counts[folder.as_posix()] = int(inside.is_file()) + sum(p.is_file() for p in inside.rglob("*"))
-    return {name: count for name, count in counts.items() if count}
+def _chunk_files(folder: Path) -> list[tuple[str, Path]]:
+    """Place and file of each chunk of an array; an array without dimensions has one, called ``c``."""
+    inside = folder / "c"
+    files = [inside] if inside.is_file() else sorted(p for p in inside.rglob("*") if p.is_file())
+    return [(file.relative_to(folder).as_posix(), file) for file in files]
+
+
+def _checksum(file: Path) -> str:
+    """Checksum that the last codec put at the end of a chunk."""
+    with file.open("rb") as source:
+        source.seek(-min(4, os.fstat(source.fileno()).st_size), os.SEEK_END)
+        return source.read().hex()
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
