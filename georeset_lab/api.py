@@ -1,20 +1,23 @@
 """The verbs, nothing else: each turns what users have into our types and calls one function below.
 
-Whoever needs more control imports that function: `georeset_lab.data.load.load_scene`, `georeset_lab.embed.encode.encode`,
-`georeset_lab.embed.search.similar`, `georeset_lab.embed.probe.fit_probe`, `georeset_lab.train.loop.train`.
+Whoever needs more control imports that function: ``load_scene`` of ``data/load.py``, ``encode``, ``similar`` and
+``fit_probe`` of ``embed/encode.py``, ``search.py`` and ``probe.py``, ``train`` of ``train/loop.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.scene import Scene
     from georeset_lab.embed.embeddings import Embeddings
+    from georeset_lab.embed.expert import Form
     from georeset_lab.embed.probe import Probe
     from georeset_lab.embed.search import Similar
     from georeset_lab.models.checkpoint import Model
@@ -86,19 +89,25 @@ def load_scene(
     from georeset_lab.data.load import load_scene as load
 
     return load(
-        source,
-        sensors=sensors,
-        bands=bands,
-        crs=crs,
-        scale=scale,
-        time=time,
-        bbox=bbox,
-        chunks=chunks,
-        seed=seed,
+        source, sensors=sensors, bands=bands, crs=crs, scale=scale, time=time, bbox=bbox, chunks=chunks, seed=seed,
         size=size,
-    )
+    )  # fmt: skip
 
 
+# fmt: off
+@overload
+def encode(
+    scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
+    resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
+    per: None = ..., device: str = ..., progress: bool = ...,
+) -> Embeddings: ...
+@overload
+def encode(
+    scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
+    resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
+    per: Literal["date"], device: str = ..., progress: bool = ...,
+) -> Embeddings | dict[np.datetime64, Embeddings]: ...
+# fmt: on
 def encode(
     scene: Any,
     *,
@@ -106,12 +115,12 @@ def encode(
     modalities: Sequence[str] | None = None,
     resolution_m: float | None = None,
     out: str | Path | None = None,
-    dtype: Literal["float32", "float16", "int8"] = "float16",
+    dtype: Form = "float16",
     cell_m: float | None = None,
     per: Literal["date"] | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> Embeddings:
+) -> Embeddings | dict[np.datetime64, Embeddings]:
     """Mean and variance of a 64-dimensional Gaussian for each pixel, for each modality and fused.
 
     Parameters
@@ -131,7 +140,7 @@ def encode(
     cell_m : float, optional
         Ground width of the cell that one context token stands for.
     per : {"date"}, optional
-        Give one embedding for each date rather than one for the span.
+        One map for each date, in a dictionary by date, rather than one for the span.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     progress : bool
@@ -148,29 +157,14 @@ def encode(
         The model is damaged or not ours.
     StoreError
         ``out`` holds another run's embeddings, or damaged ones.
-
-    Examples
-    --------
-    >>> import georeset_lab as gl
-    >>> emb = gl.encode(gl.load_scene("simulated", size=(48, 48)), progress=False)
-    >>> emb.mean.dims
-    ('dim', 'y', 'x')
     """
     from georeset_lab.data.scene import Scene
     from georeset_lab.embed.encode import encode as run
 
     return run(
-        scene if isinstance(scene, Scene) else load_scene(scene),
-        model=model,
-        modalities=modalities,
-        resolution_m=resolution_m,
-        out=out,
-        dtype=dtype,
-        cell_m=cell_m,
-        per=per,
-        device=device,
-        progress=progress,
-    )
+        scene if isinstance(scene, Scene) else load_scene(scene), model=model, modalities=modalities,
+        resolution_m=resolution_m, out=out, dtype=dtype, cell_m=cell_m, per=per, device=device, progress=progress,
+    )  # fmt: skip
 
 
 def similar(
@@ -254,7 +248,7 @@ def probe(emb: Embeddings, labels: Any, *, scene: Scene | None = None, seed: int
 def train(
     scenes: Any,
     *,
-    objective: str = "pmi",
+    objective: str | None = None,
     recipe: Any = None,
     steps: int | None = None,
     minutes: float | None = None,
@@ -270,8 +264,8 @@ def train(
     ----------
     scenes : Scene or sequence of Scene
         Scenes with at least one modality each; several modalities or dates of one place teach the most.
-    objective : {"pmi", "infonce"}
-        What is learnt from two views of a place.
+    objective : {"pmi", "infonce"}, optional
+        What is learnt from two views of a place; the recipe's by default, which is ``"pmi"`` if it names none.
     recipe : str, path or dict, optional
         Training recipe; a small default otherwise. See ``georeset_lab/train/recipes``.
     steps, minutes : int, float, optional
@@ -300,14 +294,6 @@ def train(
     from georeset_lab.train.loop import train as run
 
     return run(
-        scenes,
-        objective=objective,
-        recipe=recipe,
-        steps=steps,
-        minutes=minutes,
-        seed=seed,
-        out=out,
-        init=init,
-        device=device,
-        progress=progress,
-    )
+        scenes, objective=objective, recipe=recipe, steps=steps, minutes=minutes, seed=seed, out=out, init=init,
+        device=device, progress=progress,
+    )  # fmt: skip
