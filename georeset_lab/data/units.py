@@ -112,6 +112,8 @@ def _inferred(
         )
     tried = _candidates(numbers, bands, sensor, nodata, ways)
     fitting = [(label, c) for label, c in tried if not implausible(numbers, bands, c)]
+    if not numbers.byte and all(_too_dark(numbers, bands, c) for _, c in fitting):
+        fitting = []
     fitting = _darkest_below_half(fitting, numbers, bands)
     if sensor is not None and sensor.name.startswith("sentinel-2"):
         fitting = _by_baseline(fitting, numbers, bands, name, verdict)
@@ -155,6 +157,13 @@ def _candidates(
         if all((calibration.scale, calibration.offset) != (c.scale, c.offset) for _, c in distinct):
             distinct.append((label, calibration))
     return distinct
+
+
+def _too_dark(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calibration) -> bool:
+    """Whether nothing reflects 0.03: more likely another scale (per cent, a picture in 0..255) than a clear night sea."""
+    optical = [i for i, b in enumerate(bands) if b.kind == "reflectance" and np.isfinite(numbers.high[i])]
+    bright = [numbers.high[i] * calibration.scale[i] + calibration.offset[i] for i in optical]
+    return bool(optical) and max(bright) < 0.03
 
 
 def _darkest_below_half(
