@@ -30,7 +30,8 @@ class Calibration:
     Examples
     --------
     >>> calibration = Calibration(scale=(1e-4,), offset=(-0.1,), nodata=0)
-    >>> calibration.apply(np.array([0, 1500, 3000], dtype="uint16").reshape(1, 1, 1, 3)).ravel().round(3).tolist()
+    >>> raw = np.array([0, 1500, 3000], dtype="uint16").reshape(1, 1, 1, 3)
+    >>> calibration.apply(raw).ravel().astype(float).round(3).tolist()
     [nan, 0.05, 0.2]
     """
 

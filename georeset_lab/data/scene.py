@@ -39,8 +39,11 @@ class Scene:
 
     Examples
     --------
-    >>> scene = load_scene("simulated")                              # doctest: +SKIP
-    >>> scene.only("s1").crop(bbox=(-72.49, -38.84, -72.47, -38.82))  # doctest: +SKIP
+    >>> from georeset_lab.data.simulate import simulate_scene
+    >>> scene = simulate_scene(size=(24, 24), modalities=("s2", "dem"), dates=1)
+    >>> left, bottom, right, top = scene.extent
+    >>> scene.only("dem").crop(bounds=(left, bottom, left + 45, bottom + 45))["dem"].grid.shape.yx
+    (2, 2)
     """
 
     modalities: dict[str, Modality]

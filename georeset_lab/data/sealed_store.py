@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 import uuid
@@ -26,7 +27,7 @@ from georeset_lab.errors import StoreError
 MANIFEST = "georeset.json"
 
 _CODECS = {"BytesCodec", "ZstdCodec", "Crc32cCodec"}
-_CHUNK_BYTES = 4 * 2**20  # one date, all bands: what one window of `encode` reads
+_CHUNK_BYTES = 4 * 2**20  # all bands, and as many dates as fit: what one window of `encode` reads
 _LARGEST_SIDE, _SMALLEST_SIDE = 512, 64
 
 
@@ -243,13 +244,14 @@ def _checksum(file: Path) -> str:
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     if len(shape) < 2:
         return tuple(max(1, n) for n in shape)
-    lead, (rows, cols) = [max(1, n) for n in shape[:-2]], shape[-2:]
-    if lead:
-        lead[0] = 1
+    dates, *bands, rows, cols = (max(1, n) for n in (shape if len(shape) > 2 else (1, *shape)))
+    layer = itemsize * math.prod(bands)
     side = _LARGEST_SIDE
-    while side > _SMALLEST_SIDE and side * side * int(np.prod(lead)) * itemsize > _CHUNK_BYTES:
+    while side > _SMALLEST_SIDE and side * side * layer > _CHUNK_BYTES:
         side //= 2
-    return (*lead, max(1, min(side, rows)), max(1, min(side, cols)))
+    rows, cols = min(side, rows), min(side, cols)
+    together = min(dates, max(1, _CHUNK_BYTES // (rows * cols * layer)))
+    return (*((together, *bands) if len(shape) > 2 else ()), rows, cols)
 
 
 def _sha256(data: bytes) -> str:

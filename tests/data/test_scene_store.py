@@ -14,6 +14,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
+from georeset_lab.data import sealed_store
 from georeset_lab.data.bands import C_BAND_UM, BandSpec
 from georeset_lab.data.modality import DIMS, Calibration, Modality
 from georeset_lab.data.scene import Scene
@@ -75,7 +76,9 @@ def small_scene(chunks=None):
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     scene = small_scene()
-    return scene, scene.to_zarr(tmp_path_factory.mktemp("store") / "scene.zarr")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealed_store, "_CHUNK_BYTES", 4096)  # one chunk for each date, even of a small scene
+        return scene, scene.to_zarr(tmp_path_factory.mktemp("store") / "scene.zarr")
 
 
 @pytest.fixture
@@ -134,6 +137,23 @@ def test_every_kind_of_number_survives(tmp_path, dtype):
     found = open_scene(scene.to_zarr(tmp_path / "s.zarr"))["m"].raw
     np.testing.assert_array_equal(found.values, raw)
     assert found.dtype.newbyteorder("=") == raw.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize(
+    ("shape", "itemsize", "chunks"),
+    [
+        ((1, 12, 10980, 10980), 2, (1, 12, 256, 256)),  # a Sentinel-2 tile: 1.5 MB
+        ((1, 224, 1000, 1000), 2, (1, 224, 64, 64)),
+        ((118, 10, 64, 64), 2, (51, 10, 64, 64)),  # many dates of a small place go together
+        ((3, 100, 2000), 1, (3, 100, 512)),
+        ((1, 1, 1, 1), 8, (1, 1, 1, 1)),
+        ((40, 50), 1, (40, 50)),
+        ((7,), 8, (7,)),
+    ],
+)
+def test_a_chunk_holds_all_bands_of_a_window_and_at_most_four_megabytes(shape, itemsize, chunks):
+    assert sealed_store._chunks(shape, itemsize) == chunks
+    assert np.prod(chunks) * itemsize <= 4 * 2**20
 
 
 def test_reading_a_window_of_a_stored_scene_gives_the_window(stored):
