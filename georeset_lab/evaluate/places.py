@@ -24,9 +24,7 @@ BLOCK_M = 280
 
 BLOCK_RULE = f"classes with >= 200 pixels in >= 6 blocks; checkerboard of {BLOCK_M} m blocks"
 POLYGON_RULE = "classes with >= 200 pixels in >= 4 polygons; polygons of a class, largest first, to each side in turn"
-TILE_RULE = (
-    f"classes with >= 200 pixels in >= 6 blocks of {BLOCK_M} m; upstream split by tile (validation is tested too)"
-)
+TILE_RULE = f"classes with >= 200 pixels in >= 6 blocks of {BLOCK_M} m; upstream tiles (validation is tested too)"
 
 _LULC = {1: "water", 2: "trees", 3: "flooded", 4: "crops", 5: "built", 6: "bare", 7: "snow", 9: "rangeland"}
 _EOLEARN = {1: "cultivated", 2: "forest", 3: "grassland", 4: "shrubland", 5: "water", 6: "wetland", 8: "artificial"}

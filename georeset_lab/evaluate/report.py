@@ -103,7 +103,7 @@ def _mean_section(fair: Sequence[TaskResult]) -> str:
 
 def _task_section(t: TaskResult) -> str:
     classes = ", ".join(f"{k} ({a} / {b})" for k, (a, b) in t.classes.items())
-    note = f" **Saturated** (a raw row is above {SATURATED:.2f}): not averaged." if t.saturated else ""
+    note = f" **Saturated** (raw + 5x5 is above {SATURATED:.2f}): not averaged." if t.saturated else ""
     mark = {f: " †" if f in t.seen_in_training else "" for f in t.scores}
     rows = {title(f, t.modalities) + mark[f]: table_cells(s) for f, s in t.scores.items()}
     lines = [

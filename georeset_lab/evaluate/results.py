@@ -11,7 +11,7 @@ from georeset_lab.evaluate.rows import ALL, DEFAULT, TRAINED, UNTRAINED
 from georeset_lab.evaluate.stats import Interval, interval
 
 SATURATED = 0.90
-"""A task where a raw row is above this on average over the label counts is shown but not averaged."""
+"""A task where raw bands with 5x5 statistics are above this, averaged over label counts, is shown but not averaged."""
 
 Family = tuple[str, str, bool]
 
@@ -40,9 +40,9 @@ class TaskResult:
 
     @property
     def saturated(self) -> bool:
-        """Whether raw bands, or raw bands with 5x5 statistics, are above `SATURATED`."""
-        raw = [self.scores[f] for f in (("raw", ALL, False), ("raw5", ALL, False)) if f in self.scores]
-        return any(float(s.mean()) > SATURATED for s in raw)
+        """Whether raw bands with 5x5 statistics are above `SATURATED`."""
+        raw = self.scores.get(("raw5", ALL, False))
+        return raw is not None and float(raw.mean()) > SATURATED
 
 
 def table_cells(scores: np.ndarray) -> list[Interval]:
