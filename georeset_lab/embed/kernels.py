@@ -61,24 +61,26 @@ def _pmi(mean: Any, var: Any, observed: Any, eta: Any, tau: Any, constant: Any, 
             out[i] = np.float32(np.nan)
             continue
         total = np.float32(0)
+        for j in range(d):
+            m = mean[i, j]
+            v = var[i, j]
+            e = eta[j]
+            a = tau[j]
+            total += (e * e * v + np.float32(2) * e * m - a * m * m) / (np.float32(1) + a * v)
         logs = 0.0
-        for start in range(0, d, 32):
-            # One logarithm for 32 dimensions: their product fits float64 as long as tau stays below 1e9.
+        for start in range(0, d, 64):
+            # One logarithm for 64 dimensions: with tau <= 1e3 their product fits float64.
             product = 1.0
-            for j in range(start, min(start + 32, d)):
-                m = mean[i, j]
-                v = var[i, j]
-                e = eta[j]
-                a = tau[j]
-                spread = np.float32(1) + a * v
-                total += (e * e * v + np.float32(2) * e * m - a * m * m) / spread
-                product *= np.float64(spread)
+            for j in range(start, min(start + 64, d)):
+                product *= np.float64(np.float32(1) + tau[j] * var[i, j])
             logs += np.log(product)
         out[i] += sign * np.float32(0.5) * (total - np.float32(logs) + constant)
 
 
 def _offer(scores: Any, first: Any, best: Any, ids: Any) -> None:
     k = best.shape[0]
+    if k == 0:
+        return
     for i in range(scores.shape[0]):
         s = scores[i]
         # NaN fails the comparison, so masked pixels never enter. A tie keeps the pixel that came first.
@@ -118,7 +120,9 @@ def _sum_cells(scores: Any, row0: Any, col0: Any, cell: Any, total: Any, count: 
 
 
 def _compile(function: Callable[..., None]) -> Callable[..., None]:
-    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)(function)
+    # Python's error model would test each division for zero, and no loop with a test in it is vectorised.
+    compile_ = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
+    compiled: Callable[..., None] = compile_(function)
     return compiled
 
 

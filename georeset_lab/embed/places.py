@@ -85,24 +85,25 @@ def _frame(
     import shapely
 
     height, width = (s * PIXELS_PER_CELL for s in sides)
-    records, squares = [], []
-    for rank, (r, c, score) in enumerate(found, start=1):
-        top, left = r * PIXELS_PER_CELL - phase[0], c * PIXELS_PER_CELL - phase[1]
-        window = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
-        _, variance, observed = emb.fused(*window)
-        lon, lat = lonlat_of(emb.grid, top + height / 2 - 0.5, left + width / 2 - 0.5)
-        records.append(
-            {
-                "rank": rank,
-                "score": score,
-                "uncertainty": float(variance[observed].mean(dtype=np.float64)),
-                "observed": float(observed.sum()) / (height * width),
-                "lon": float(lon),
-                "lat": float(lat),
-            }
-        )
-        corners = [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]
-        squares.append(shapely.Polygon([emb.grid.affine * corner for corner in corners]))
-    columns = ["rank", "score", "uncertainty", "observed", "lon", "lat"]
-    data = {name: [record[name] for record in records] for name in columns}
-    return gpd.GeoDataFrame(data, geometry=squares, crs=str(emb.grid.crs))
+    corner = np.array([(r, c) for r, c, _ in found], np.int64).reshape(-1, 2) * PIXELS_PER_CELL - phase
+    top, left = corner[:, 0], corner[:, 1]
+    uncertainty, share = [], []
+    for t, i in corner:
+        _, variance, observed = emb.fused(slice(max(t, 0), t + height), slice(max(i, 0), i + width))
+        uncertainty.append(float(variance[observed].mean(dtype=np.float64)))
+        share.append(float(observed.sum()) / (height * width))
+    lon, lat = lonlat_of(emb.grid, top + height / 2 - 0.5, left + width / 2 - 0.5)
+    cols = np.stack([left, left + width, left + width, left], axis=1)
+    rows = np.stack([top, top, top + height, top + height], axis=1)
+    a = emb.grid.affine
+    ring = np.stack([a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f], axis=-1)
+    data = {
+        "rank": np.arange(1, len(found) + 1),
+        "score": [score for _, _, score in found],
+        "uncertainty": uncertainty,
+        "observed": share,
+        "lon": lon,
+        "lat": lat,
+    }
+    crs = None if emb.grid.crs is None else emb.grid.crs.proj
+    return gpd.GeoDataFrame(data, geometry=shapely.polygons(ring), crs=crs)

@@ -67,13 +67,7 @@ def scan(
         mean, variance, observed = emb.fused(*window)
         part = scores[window]
         out = part.reshape(-1) if part.flags.c_contiguous else part.ravel()
-        dim = mean.shape[-1]
-        run(
-            np.ascontiguousarray(mean).reshape(-1, dim),
-            np.ascontiguousarray(variance).reshape(-1, dim),
-            np.ascontiguousarray(observed).reshape(-1),
-            out,
-        )
+        run(_flat(mean), variance, np.ascontiguousarray(observed).reshape(-1), out)
         if not part.flags.c_contiguous:
             part[...] = out.reshape(part.shape)
         return window
@@ -133,8 +127,9 @@ def _pmi_block(like: Query, unlike: Query | None) -> _Block:
     terms = [(_natural(q), sign) for q, sign in ((like, 1.0), (unlike, -1.0)) if q is not None]
 
     def run(mean: np.ndarray, variance: np.ndarray, observed: np.ndarray, out: np.ndarray) -> None:
+        flat = _flat(variance)
         for (eta, tau, constant), sign in terms:
-            kernels.pmi(mean, variance, observed, eta, tau, constant, np.float32(sign), out)
+            kernels.pmi(mean, flat, observed, eta, tau, constant, np.float32(sign), out)
 
     return run
 
@@ -145,6 +140,11 @@ def _natural(query: Query) -> tuple[np.ndarray, np.ndarray, np.float32]:
     eta = query.mean.astype(np.float64) * precision
     constant = np.sum(np.log(precision) - eta**2 / precision)
     return eta.astype(np.float32), (precision - 1.0).astype(np.float32), np.float32(constant)
+
+
+def _flat(window: np.ndarray) -> np.ndarray:
+    """(y, x, D) as (n, D); a copy only if it is a part of wider rows."""
+    return np.ascontiguousarray(window).reshape(-1, window.shape[-1])
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def _check_options(emb: Embeddings, k: int, score: str, place_cells: int) -> Non
             "Check scene.modalities for masks that cover everything."
         )
     if score == "pmi":
-        row, col = (int(i[0]) for i in np.nonzero(observed))
+        row, col = divmod(int(observed.argmax()), emb.shape[1])  # the first that was
         if not np.isfinite(emb.fused(slice(row, row + 1), slice(col, col + 1))[1]).all():
             raise InvalidOption("score='pmi' needs variances and these embeddings have none (NaN). Use score='cosine'.")
 
