@@ -8,7 +8,6 @@ Prints ratios of CPU time at one thread, medians of interleaved repeats. 10 mill
 from __future__ import annotations
 
 import os
-
 import sys
 import time
 import tracemalloc
