@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from georeset_lab.models.fusion import Gaussian
 
+_SPREAD = 2.5
+
 MAX_TAU = 1e3
 """Largest precision one expert may claim (methods.md section 2: an over-confident expert dominates the product)."""
 
@@ -36,6 +38,11 @@ class GaussianHead(nn.Module):
         self.to_latent = nn.Linear(width, latent_dim if deterministic else 2 * latent_dim)
         # What the pixel says also reaches the mean directly: the probe never loses it.
         self.direct = nn.Linear(n_pixel, latent_dim, bias=False) if n_pixel else None
+        # Means start about as wide as the prior. Near zero the PMI score and its gradient vanish, and training would first
+        # learn to claim nothing.
+        nn.init.normal_(self.to_latent.weight[:latent_dim], std=_SPREAD / width**0.5)
+        if self.direct is not None:
+            nn.init.normal_(self.direct.weight, std=_SPREAD / n_pixel**0.5)
 
     def forward(self, mixed: Tensor, pixel: Tensor | None = None) -> Gaussian:
         """Natural parameters (..., latent_dim) from mixed context (..., width) and pixel features (..., n_pixel)."""

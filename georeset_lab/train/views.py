@@ -20,19 +20,19 @@ class Augmentation:
     """Probabilities (per crop unless said) and strengths; stored in the recipe."""
 
     flip: bool = True
-    drop_bands: float = 0.4
+    drop_bands: float = 0.2
     """Per view: keep a random subset of at least three optical bands."""
-    gain: float = 0.05
+    gain: float = 0.03
     """Standard deviation of a common factor on reflectance; half of it per band."""
-    noise: float = 0.004
+    noise: float = 0.003
     """Standard deviation of reflectance noise."""
-    speckle_db: float = 0.6
-    cloud: float = 0.25
+    speckle_db: float = 0.4
+    cloud: float = 0.12
     """An opaque, bright, unmasked blob on one date of an optical view."""
-    haze: float = 0.15
-    hole: float = 0.2
+    haze: float = 0.08
+    hole: float = 0.1
     """A blob without any measurement."""
-    radar_fault: float = 0.1
+    radar_fault: float = 0.06
     """Strong interference or noise on a radar view."""
 
 
