@@ -1,0 +1,48 @@
+"""One small simulated scene with embeddings whose first dimensions are the planted land cover."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def story() -> SimpleNamespace:
+    from georeset_lab.data.simulate import simulate_scene
+    from georeset_lab.data.truth import truth_labels, truth_place
+    from georeset_lab.embed.embeddings import Embeddings, Expert
+    from georeset_lab.embed.probe import fit_probe
+    from georeset_lab.embed.search import similar
+
+    scene = simulate_scene(seed=0, size=(60, 72), modalities=("s2", "s1", "dem"))
+    codes = scene.truth["land_cover"].values.astype(int)
+    noise = np.random.default_rng(0)
+    experts = {}
+    for name, precision in (("s2", 4.0), ("s1", 1.0), ("dem", 0.25)):
+        mean = 2.0 * np.eye(8, dtype=np.float32)[codes] + 0.4 * noise.normal(size=(*codes.shape, 8)).astype(np.float32)
+        tau = np.full(mean.shape, precision, np.float32)
+        experts[name] = Expert(mean * tau, tau)
+    experts["s2"].tau[:10, :10], experts["s2"].eta[:10, :10] = 0, 0
+    emb = Embeddings(experts, scene["s2"].grid, attrs={"model": "planted", "model_hash": "abc"}, scene=scene)
+    probe = fit_probe(emb, truth_labels(scene, per_class=12), scene=scene)
+    query = truth_place(scene, "built")
+    return SimpleNamespace(
+        scene=scene, emb=emb, probe=probe, prediction=probe.predict(emb), query=query, hits=similar(emb, at=query, k=5)
+    )
+
+
+@pytest.fixture(scope="session")
+def html(story) -> str:
+    from georeset_lab.widgets.page import build_page
+
+    return build_page(
+        story.scene,
+        story.emb,
+        hits=story.hits,
+        query=story.query,
+        probe=story.probe,
+        prediction=story.prediction,
+        timings={"encode": 1.0},
+    )
