@@ -7,6 +7,7 @@ context and what the pixel itself says -> Gaussian head. Fusion of several senso
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -15,13 +16,13 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.head import GaussianHead
-from georeset_lab.models.pixels import PixelStatistics, PixelView
+from georeset_lab.models.head import DenseHead, SceneHead
+from georeset_lab.models.pixels import PixelStatistics, Series
 from georeset_lab.models.spectral import SpectralBasis
 from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
-_STRIP = 8
+_BLOCK = 16
 _SPLINE_REACH = 2
 _WINDOWS_AT_ONCE = 64
 
@@ -35,7 +36,9 @@ class EncoderConfig:
     depth: int = 4
     heads: int = 4
     n_virtual: int = 24
-    head_width: int = 192
+    n_local: int = 48
+    """Dimensions that rest on the pixel and its 5 x 5 neighbourhood alone; the others see the context too."""
+    head_width: int = 128
     patch: int = 6
     """Pixels along the side of a cell."""
     window: int = 8
@@ -44,6 +47,18 @@ class EncoderConfig:
     """Cells between windows; ``window`` is a multiple of it."""
     deterministic: bool = False
     """True for baselines without uncertainty: tau is 1 wherever a pixel was measured."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n_local < self.latent_dim:
+            raise ShapeMismatch(
+                f"EncoderConfig has n_local={self.n_local} of latent_dim={self.latent_dim}; "
+                "some dimensions must be local and some not, e.g. n_local = 3 * latent_dim // 4."
+            )
+        if self.window % self.stride or self.width % (4 * self.heads):
+            raise ShapeMismatch(
+                f"EncoderConfig has window={self.window}, stride={self.stride}, width={self.width}, heads={self.heads}; "
+                "the window must be a multiple of the stride, and the width of four times the heads."
+            )
 
 
 class Crops(NamedTuple):
@@ -86,10 +101,9 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.date_score.weight)
         self.statistics = PixelStatistics(c.n_virtual)
         self.upsample = GuidedUpsample(c.patch)
-        self.head = GaussianHead(
-            c.width, self.statistics.n_features, c.head_width, c.latent_dim, deterministic=c.deterministic
-        )
-        self.scene_head = GaussianHead(c.width, 0, c.head_width, c.latent_dim, deterministic=c.deterministic)
+        sizes = {"width": c.head_width, "latent_dim": c.latent_dim, "deterministic": c.deterministic}
+        self.head = DenseHead(c.width, self.statistics.n_features, n_local=c.n_local, **sizes)
+        self.scene_head = SceneHead(c.width, **sizes)
 
     @torch.inference_mode()
     def dense(
@@ -125,13 +139,17 @@ class Encoder(nn.Module):
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
         margin = self.margin_cells if margin is None else margin
-        values, cover = self.basis(x, bands)
         measured = torch.isfinite(x).any(1)
-        tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year)
-        context = self._context(tokens, valid, cell_m)
-        context, known = self._over_dates(context, valid)
+        values = x.new_empty(len(x), self.config.n_virtual, *x.shape[2:])
+        cover, contexts, valids = torch.empty_like(values), [], []
+        for t in range(len(x)):  # one date at a time: only its virtual bands and its context are kept
+            values[t : t + 1], cover[t : t + 1] = part = self.basis(x[t : t + 1], bands)
+            tokens, valid = self._tokens(*part, measured[t : t + 1], cell_m, day_of_year[t : t + 1])
+            contexts.append(self._context(tokens, valid, cell_m))
+            valids.append(valid)
+        context, known = self._over_dates(torch.cat(contexts), torch.cat(valids))
         cells = masked_cell_mean(values[None], measured[None], self.config.patch)[0]
-        return self._paint(context, known, cells, self.statistics(values, cover, measured), margin)
+        return self._paint(context, known, cells, (values, cover, measured), margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -164,7 +182,7 @@ class Encoder(nn.Module):
         pixels = self.head(mixed, view.features.permute(1, 2, 0))
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
-        scene = self.scene_head(self.scene_head.mix(pooled))
+        scene = self.scene_head(pooled)
         return Crops(
             Gaussian(*(z * view.observed[..., None] for z in pixels)),
             Gaussian(*(z * known.flatten(1).any(1)[:, None] for z in scene)),
@@ -215,8 +233,8 @@ class Encoder(nn.Module):
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
 
-    def _paint(self, context: Tensor, known: Tensor, cells: Tensor, view: PixelView, margin: int) -> Gaussian:
-        """Carry the context to the pixels and apply the head, some rows of cells at a time: (Y', X', D)."""
+    def _paint(self, context: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
+        """Carry the context to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
         rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
         pad = max(0, reach - margin)
@@ -224,23 +242,25 @@ class Encoder(nn.Module):
         first = margin + pad - reach
         eta = context.new_empty(rows * p, cols * p, self.config.latent_dim)
         tau = torch.empty_like(eta)
-        for y in range(0, rows, _STRIP):
-            n = min(_STRIP, rows - y)
-            mixed, near, seen = (z[first + y : first + y + n + 2 * reach, first : first + cols + 2 * reach] for z in framed)
-            pixels = (slice((margin + y) * p, (margin + y + n) * p), slice(margin * p, (margin + cols) * p))
-            guide, features = (_by_cell(z[:, pixels[0], pixels[1]], p) for z in (view.guide, view.features))
+        for y, x in product(range(0, rows, _BLOCK), range(0, cols, _BLOCK)):
+            n, m = min(_BLOCK, rows - y), min(_BLOCK, cols - x)
+            mixed, near, seen = (
+                z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
+            )
+            view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
+            guide, features = (_by_cell(z, p) for z in (view.guide, view.features))
             part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features)
-            keep = view.observed[pixels][..., None]
+            keep = view.observed[..., None]
             for target, source in zip((eta, tau), part, strict=True):
-                image = source.view(n, cols, p, p, -1).transpose(1, 2).reshape(n * p, cols * p, -1)
-                torch.mul(image, keep, out=target[y * p : (y + n) * p])
+                image = source.view(n, m, p, p, -1).transpose(1, 2).reshape(n * p, m * p, -1)
+                torch.mul(image, keep, out=target[y * p : (y + n) * p, x * p : (x + m) * p])
         return Gaussian(eta, tau)
 
 
 def _by_cell(x: Tensor, patch: int) -> Tensor:
     """(F, Y, X) to (Ny, Nx, patch ** 2, F)."""
     f, y, w = x.shape
-    cells = x.view(f, y // patch, patch, w // patch, patch) if x.is_contiguous() else x.reshape(f, y // patch, patch, -1, patch)
+    cells = x.reshape(f, y // patch, patch, w // patch, patch)
     return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
 
 

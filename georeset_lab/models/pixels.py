@@ -13,6 +13,10 @@ _FLOOR = 1e-4
 _SHARPNESS = 4.0
 
 
+Series = tuple[Tensor, Tensor, Tensor]
+"""Virtual bands (T, R, Y, X), their cover (T, R, Y, X), and what was measured (T, Y, X) on each date."""
+
+
 class PixelView(NamedTuple):
     """What the pixels of a series say by themselves; the trailing shape is (Y, X) or (B, P)."""
 
@@ -62,6 +66,18 @@ class PixelStatistics(nn.Module):
         corners = [(slice(i, i + y), slice(j, j + x)) for i in (0, 2) for j in (0, 2)]
         mean, spread = _combine([[z[..., rows, cols] for z in sums] for rows, cols in corners])
         return self._over_dates(values, mean, spread, cover, measured)
+
+    def window(
+        self, values: Tensor, cover: Tensor, measured: Tensor, first: tuple[int, int], size: tuple[int, int]
+    ) -> PixelView:
+        """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them."""
+        y, x = values.shape[-2:]
+        low = [max(0, f - _REACH) for f in first]
+        high = [min(n, f + s + _REACH) for n, f, s in zip((y, x), first, size, strict=True)]
+        near = (slice(low[0], high[0]), slice(low[1], high[1]))
+        view = self(values[..., *near], cover[..., *near], measured[..., *near])
+        inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
+        return PixelView(*(z[..., *inner] for z in view))
 
     def at_points(self, values: Tensor, cover: Tensor, measured: Tensor, points: Tensor) -> PixelView:
         """Summarise a batch of series at some pixels only; what training needs.

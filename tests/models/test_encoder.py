@@ -91,7 +91,7 @@ def test_crops_agree_with_the_dense_path_of_one_window(encoder: Encoder, table: 
         attended = encoder._attend(tokens.flatten(1, 2), valid.flatten(1), 60.0).view(2, 8, 8, -1)
         context, known = encoder._over_dates(attended, valid)
         cells = masked_cell_mean(values[None], measured[None], 6)[0]
-        dense = encoder._paint(context, known, cells, encoder.statistics(values, cover, measured), 0)
+        dense = encoder._paint(context, known, cells, (values, cover, measured), 0)
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)
@@ -117,3 +117,16 @@ def test_deterministic_encoder_claims_the_same_precision_everywhere(table: torch
 def test_a_tile_that_is_not_whole_strides_is_refused(encoder: Encoder, table: torch.Tensor) -> None:
     with pytest.raises(ShapeMismatch, match=r"multiples of 24"):
         _encode(encoder, _texture(size=100), table)
+
+
+def test_statistics_of_a_window_are_those_of_the_whole_image(encoder: Encoder, table: torch.Tensor) -> None:
+    x = _texture(dates=2, size=48)
+    x[0, :, 5:20, 7:20] = float("nan")
+    with torch.inference_mode():
+        series = (*encoder.basis(x, table), torch.isfinite(x).any(1))
+        whole = encoder.statistics(*series)
+        for first, size in (((0, 0), (48, 48)), ((6, 0), (12, 30)), ((30, 36), (18, 12))):
+            part = encoder.statistics.window(*series, first, size)
+            for z, all_of_it in zip(part, whole, strict=True):
+                inside = all_of_it[..., first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
+                torch.testing.assert_close(z, inside, atol=1e-6, rtol=1e-5)

@@ -1,0 +1,186 @@
+"""Training: a killed run resumes to the same weights, bad settings are refused, and the loss really falls."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from georeset_lab.data.scene import Scene
+from georeset_lab.data.simulate import simulate_scene
+from georeset_lab.errors import CheckpointError, RecipeError
+from georeset_lab.models.checkpoint import load_model
+from georeset_lab.train.gauges import effective_rank, gauges
+from georeset_lab.train.loop import learning_rate, train, untrained
+from georeset_lab.train.recipe import Recipe, list_recipes, load_recipe
+
+TINY = {
+    "encoder": {"latent_dim": 8, "n_local": 6, "width": 32, "depth": 1, "heads": 2, "n_virtual": 6, "head_width": 16},
+    "batch": 3,
+    "points": 6,
+    "steps": 8,
+    "warmup": 2,
+    "checkpoint_every": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [simulate_scene(seed=i, size=(72, 72), modalities=("s2", "s1"), dates=2) for i in range(2)]
+
+
+def test_an_interrupted_run_ends_at_the_weights_of_an_unbroken_one(scenes: list[Scene], tmp_path: Path) -> None:
+    whole = train(scenes, recipe=TINY, out=tmp_path / "whole", progress=False)
+    train(scenes, recipe=TINY, out=tmp_path / "broken", minutes=1e-9, progress=False)
+    run = _interrupt(scenes, tmp_path / "broken", after=5)
+    assert run == 5
+    resumed = train(scenes, recipe=TINY, out=tmp_path / "broken", progress=False)
+    assert resumed.hash == whole.hash
+    assert load_model(tmp_path / "broken" / "model").hash == whole.hash
+
+
+def _interrupt(scenes: list[Scene], out: Path, after: int) -> int:
+    """Stop a run as Ctrl-C would after some steps; return the steps it made."""
+    from georeset_lab.train import loop
+
+    made = 0
+    original = loop._Run._step
+
+    def step(self: object, *args: object) -> dict[str, float]:
+        nonlocal made
+        if made == after:
+            raise KeyboardInterrupt
+        made += 1
+        return original(self, *args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Run, "_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            train(scenes, recipe=TINY, out=out, progress=False)
+    return made
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_times_loses_at_most_one_interval(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from georeset_lab.data.simulate import simulate_scene\n"
+        "from georeset_lab.train.loop import train\n"
+        "scenes = [simulate_scene(seed=i, size=(72, 72), modalities=('s2', 's1'), dates=2) for i in range(2)]\n"
+        f"print(train(scenes, recipe={TINY | {'steps': 40}!r}, out=sys.argv[1], progress=False).hash)\n"
+    )
+    command = [sys.executable, "-c", script]
+    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout.split()[-1]
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        child = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "killed" / "state").is_dir() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(float(rng.uniform(0, 0.5)))
+        child.kill()
+        child.wait()
+    done = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True, check=True).stdout.split()[-1]
+    assert done == whole
+
+
+def test_a_damaged_state_is_refused_and_another_run_is_not_overwritten(scenes: list[Scene], tmp_path: Path) -> None:
+    train(scenes, recipe=TINY | {"steps": 2}, out=tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match=r"differs in recipe"):
+        train(scenes, recipe=TINY | {"steps": 4}, out=tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match=r"differs in seed"):
+        train(scenes, recipe=TINY | {"steps": 2}, seed=3, out=tmp_path, progress=False)
+    tensors = tmp_path / "state" / "state.safetensors"
+    broken = bytearray(tensors.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    tensors.write_bytes(bytes(broken))
+    with pytest.raises(CheckpointError, match=r"do not match their card"):
+        train(scenes, recipe=TINY | {"steps": 2}, out=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("objective", ["pmi", "infonce"])
+def test_the_loss_falls_and_nothing_collapses(scenes: list[Scene], tmp_path: Path, objective: str) -> None:
+    recipe = TINY | {"steps": 75, "warmup": 10, "lr": 3e-3, "checkpoint_every": 75}
+    train(scenes, objective=objective, recipe=recipe, out=tmp_path, progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [25, 50, 75]
+    assert lines[-1]["pixel/across"] < 2 * np.log(18)
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert min(line["s2/rank"] for line in lines) > 1.2
+
+
+def test_training_starts_from_given_weights(scenes: list[Scene]) -> None:
+    first = train(scenes, recipe=TINY | {"steps": 1}, progress=False)
+    second = train(scenes, recipe=TINY | {"steps": 1, "lr": 1e-12}, init=first, progress=False)
+    for name, value in first.encoder.state_dict().items():
+        torch.testing.assert_close(value, second.encoder.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_fresh_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(99)
+    before = torch.random.get_rng_state()
+    a, b, c = untrained(seed=0), untrained(seed=0), untrained(seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(a.patches.weight, b.patches.weight)
+    assert not torch.equal(a.patches.weight, c.patches.weight)
+
+
+def test_learning_rate_warms_up_and_ends_near_zero() -> None:
+    recipe = Recipe(steps=100, warmup=10, lr=1.0)
+    rates = [learning_rate(t, recipe) for t in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] < 0.001
+    assert all(b <= a for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"stepz": 3}, r"unknown fields stepz"),
+        ({"steps": 0}, r"steps=0; it must be at least 1"),
+        ({"augmentation": {"clouds": 1}}, r"unknown augmentation"),
+        ("no-such-recipe", r"No recipe 'no-such-recipe'"),
+        ({"encoder": {"widht": 1}}, r"unknown encoder setting"),
+        ({"objective": "clip"}, r"Unknown objective 'clip'; use one of 'pmi', 'infonce'"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(scenes: list[Scene], recipe: object, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train(scenes, recipe=recipe, progress=False)  # type: ignore[arg-type]
+
+
+def test_recipes_in_the_package_load_and_need_their_data() -> None:
+    assert {"default", "contrast", "simulated"} <= set(list_recipes())
+    for name in list_recipes():
+        assert load_recipe(name).name == name
+    with pytest.raises(RecipeError, match=r"pass data="):
+        load_recipe(load_recipe("default").__class__(real=({"source": "x.tif"},))).scenes()
+
+
+def test_no_test_place_is_named_by_any_recipe() -> None:
+    forever = ("433D_629L", "637U_59R", "eolearn", "rstoolbox", "enmap", "spechomo", "TZ-37MBS", "BE-31UES-2019a")
+    for name in list_recipes():
+        text = json.dumps([entry["source"] for entry in load_recipe(name).real])
+        assert not [place for place in forever if place in text]
+        assert not [pair for pair in ("20171221", "20170924", "20180204", "20170925") if pair in text]
+
+
+def test_gauges_tell_a_spread_embedding_from_a_collapsed_one() -> None:
+    from georeset_lab.models.fusion import Gaussian
+
+    rng = torch.Generator().manual_seed(0)
+    tau = torch.rand(200, 16, generator=rng) + 1
+    healthy = gauges(Gaussian(tau * torch.randn(200, 16, generator=rng) * 3, tau))
+    collapsed = gauges(Gaussian(torch.ones(200, 16), torch.ones(200, 16)))
+    assert healthy["spread"] > 0.9 > 0.1 > collapsed["spread"]
+    assert healthy["rank"] > 12
+    assert collapsed["cosine"] == pytest.approx(1.0, abs=1e-4)
+    assert collapsed["certainty_spread"] == pytest.approx(0.0, abs=1e-6)
+    assert effective_rank(torch.eye(5)) == pytest.approx(5.0, rel=1e-4)
