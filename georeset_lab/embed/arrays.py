@@ -11,6 +11,7 @@ import xarray as xr
 
 from georeset_lab.embed.expert import fuse
 from georeset_lab.embed.locate import center_of
+from georeset_lab.embed.manifest import plain
 
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
@@ -67,8 +68,17 @@ def pixel_dataset(emb: Embeddings, row: int, col: int) -> xr.Dataset:
 
 
 def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance as NetCDF, GeoTIFF and Zarr can all hold it: numbers and text stay, anything nested becomes JSON."""
-    return {k: v if isinstance(v, str | int | float) else json.dumps(v, default=str) for k, v in attrs.items()}
+    """Provenance as NetCDF, GeoTIFF and Zarr can all hold it: numbers and text; truth as 0 or 1, anything nested as JSON.
+
+    What is None is left out.
+    """
+    out: dict[str, Any] = {}
+    for key, value in plain(dict(attrs)).items():
+        if isinstance(value, bool):
+            out[key] = int(value)
+        elif value is not None:
+            out[key] = value if isinstance(value, str | int | float) else json.dumps(value)
+    return out
 
 
 def _pick(kind: Kind, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -209,7 +209,7 @@ def quantize(expert: Expert, form: Form) -> Expert:
         eta, tau = (a.astype(np.float32, copy=False) for a in expert.read(rows))
         np.maximum(top, np.abs(eta / (1 + tau)).max(axis=(0, 1)), out=top)
         most = max(most, float(tau.max()))
-    rule = Quantization(np.where(top > 0, top / 127, 1).astype(np.float32), float(np.log1p(most)) / 255 or 1.0)
+    rule = Quantization(np.where(top > 0, top / 127, 1).astype(np.float32), float(np.log1p(most)) / 255 or 1e-3)
     low, high = np.empty(expert.shape, np.int8), np.empty(expert.shape, np.uint8)
     for rows in parts:
         low[rows], high[rows] = rule.encode(*expert.read(rows))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,8 @@ def to_cog(emb: Embeddings, path: str | os.PathLike[str], *, variance: bool = Tr
         except RasterioError as err:
             raise StoreError(f"Could not write {path}: {err}. Check the space and permissions there.") from err
         finally:
-            raw.unlink(missing_ok=True)
+            with suppress(OSError):
+                raw.unlink()
     return Path(path)
 
 
@@ -205,5 +206,6 @@ def _whole(path: str | os.PathLike[str], suffix: str) -> Iterator[Path]:
             raise
         raise StoreError(f"Could not write {target}: {err}. Check the space and permissions there.") from err
     finally:
-        partial.unlink(missing_ok=True)
-        partial.with_name(f"{partial.name}.aux.xml").unlink(missing_ok=True)
+        for stray in (partial, partial.with_name(f"{partial.name}.aux.xml")):
+            with suppress(OSError):
+                stray.unlink()

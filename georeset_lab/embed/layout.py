@@ -25,6 +25,12 @@ Tile = tuple[slice, slice]
 """Rows and columns."""
 
 
+_CONVENTIONS = [
+    {"uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f", "name": "proj:"},
+    {"uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "name": "spatial:"},
+]
+
+
 @dataclass(frozen=True)
 class Layout:
     """All that fixes a store before its first pixel: two stores of one layout hold tiles of the same computation."""
@@ -134,7 +140,7 @@ class Layout:
         self._coordinates(group)
         (ty, tx), types = self.tile_shape, {"float32": ("f4", "f4"), "float16": ("f2", "f2"), "int8": ("i1", "u1")}
         for name in self.experts:
-            member = group.create_group(f"experts/{name}", attributes={"modality": name})
+            member = group.create_group(f"experts/{name}", attributes={"modality": name, **self._place_attrs()})
             self._coordinates(member)
             for array, dtype in zip(("eta", "tau"), types[self.dtype], strict=True):
                 _array(
@@ -155,18 +161,25 @@ class Layout:
             zarr.consolidate_metadata(str(root))
 
     def _root_attrs(self) -> dict[str, Any]:
-        box = self.grid.boundingbox
-        code = str(self.grid.crs)
         return {
             "Conventions": "CF-1.11",
             "title": "Embeddings with uncertainty",
+            **self._place_attrs(),
+            **plain_attrs(self.provenance),
+        }
+
+    def _place_attrs(self) -> dict[str, Any]:
+        """CRS and affine as the Zarr conventions "proj:" and "spatial:" (version 1) have them, beside the CF ones."""
+        box = self.grid.boundingbox
+        code = str(self.grid.crs)
+        return {
+            "zarr_conventions": _CONVENTIONS,
             "spatial:dimensions": ["y", "x"],
             "spatial:shape": list(self.shape),
             "spatial:transform": list(tuple(self.grid.affine)[:6]),
             "spatial:bbox": [box.left, box.bottom, box.right, box.top],
             "proj:wkt2": crs_of(self.grid).to_wkt(),
-            **({"proj:code": code} if ":" in code and len(code) < 32 else {}),
-            **plain_attrs(self.provenance),
+            **({"proj:code": code} if re.fullmatch(r"[A-Z]+:[0-9]+", code) else {}),
         }
 
     def _array_attrs(self, expert: str, array: str) -> dict[str, Any]:

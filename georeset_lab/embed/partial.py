@@ -21,7 +21,7 @@ LOCK = ".lock"
 def begin(partial: Path, layout: Layout) -> None:
     """An empty store, made under a third name so that a partial store is always a sound one."""
     making = partial.with_name(partial.name.replace(".partial", ".creating"))
-    with disk(partial, "create"):
+    with disk(partial, "create"), _gone_if_failed(making):
         shutil.rmtree(making, ignore_errors=True)
         making.parent.mkdir(parents=True, exist_ok=True)
         layout.create(making)
@@ -35,6 +35,15 @@ def begin(partial: Path, layout: Layout) -> None:
         Journal(making).append(header)
         os.rename(making, partial)
         fsync_path(partial.parent)
+
+
+@contextmanager
+def _gone_if_failed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def read_header(partial: Path) -> dict[str, Any]:

@@ -38,11 +38,11 @@ _CIVIDIS = (
     (205, 187, 99), (222, 201, 88), (240, 216, 70), (254, 232, 56),
 )  # fmt: skip
 
-# The first eight: Okabe and Ito 2008. The rest: from Paul Tol's "muted" and "light" sets (technical note 3.2, 2021),
-# those that stay apart from the first eight.
+# The first eight: Okabe and Ito 2008. The rest, mostly of Paul Tol's sets (technical note 3.2, 2021), were picked one
+# by one, each the farthest from all before it in CIE L*a*b* as normal, protanopic and deuteranopic eyes see it.
 _CLASSES = (
     "E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7", "000000",
-    "882255", "BBCC33", "332288", "DDDDDD", "77AADD", "999933", "FFAABB", "117733",
+    "663300", "99DDFF", "225555", "FFAABB", "000080", "DDCC77", "DDDDDD", "222255",
 )  # fmt: skip
 
 
@@ -71,11 +71,11 @@ def class_palette(n: int) -> np.ndarray:
     """Colours of n classes, (n, 3) uint8, that colour-blind readers can tell apart.
 
     The first eight are those of Okabe and Ito, the next eight were chosen to stay apart from them; from the
-    seventeenth on they come again, each time darker, and a legend is needed.
+    seventeenth on they come again, each time nearer to grey, and cannot be told apart without a legend.
     """
     colours = np.array([[int(h[i : i + 2], 16) for i in (0, 2, 4)] for h in _CLASSES], float)
-    rounds = np.arange(n) // len(colours)
-    return (colours[np.arange(n) % len(colours)] * 0.7 ** rounds[:, None]).round().astype(np.uint8)
+    keep = 0.75 ** (np.arange(n) // len(colours))[:, None]
+    return (colours[np.arange(n) % len(colours)] * keep + 128 * (1 - keep)).round().astype(np.uint8)
 
 
 def scale_image(

@@ -62,10 +62,8 @@ class TileStore:
         names = [f"experts/{e}/{a}" for e in layout.experts for a in ("eta", "tau")]
         names += ["mean", "variance"] if layout.fused else []
         # A chunk of nothing but the fill value would else not be written, and be missed.
-        always = {"write_empty_chunks": True}
-        self._arrays: dict[str, Any] = {
-            n: zarr.open_array(str(self._root), path=n, mode="r+").with_config(always) for n in names
-        }
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._arrays: dict[str, Any] = {n: zarr.open_array(str(self._root), path=n, mode="r+") for n in names}
         self._done = self._finished_tiles()
 
     @classmethod
