@@ -15,7 +15,7 @@ import xarray as xr
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.calibration import Calibration
 from georeset_lab.data.grids import pixel_size_m
-from georeset_lab.errors import BandMismatch, GridMismatch, ShapeMismatch
+from georeset_lab.errors import BandMismatch, GridMismatch, OutsideScene, ShapeMismatch
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -153,10 +153,13 @@ class Modality:
         -------
         numpy.ndarray, shape (T, C, Y, X), float32
             NaN where missing or masked.
+
+        Raises
+        ------
+        OutsideScene
+            There is no date of this number.
         """
-        if isinstance(time, int):
-            time = slice(time, time + 1 or None)
-        window = {"time": time if time is not None else slice(None), "y": rows, "x": cols}
+        window = {"time": self._dates(time), "y": rows, "x": cols}
         out = self.calibration.apply(np.asarray(self.raw.isel(window).values))
         if self.mask is not None:
             _blank(out, np.asarray(self.mask.isel(window).values))
@@ -193,6 +196,14 @@ class Modality:
         bands = ", ".join(self.band_names) if len(self.bands) <= 13 else f"{len(self.bands)} bands"
         where = f"{rows} x {cols} pixels of {self.pixel_m:.4g} m"
         return f"<Modality {self.name!r}: {bands}; {dates} date{'s' * (dates != 1)}; {where}; {self.raw.dtype}>"
+
+    def _dates(self, time: slice | int | None) -> slice:
+        if time is None or isinstance(time, slice):
+            return slice(None) if time is None else time
+        count = self.raw.shape[0]
+        if not -count <= time < count:
+            raise OutsideScene(f"Modality {self.name!r} has {count} dates, numbered from 0; there is no date {time}.")
+        return slice(int(time), int(time) + 1 or None)
 
     def _lazy(self) -> Any:
         import dask.array as da

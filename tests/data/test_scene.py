@@ -10,6 +10,8 @@ import rasterio
 import rioxarray  # noqa: F401  (registers the accessor)
 import xarray as xr
 from affine import Affine
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -171,6 +173,13 @@ def test_a_window_holds_the_same_values_as_the_whole(chunks, rows, cols, time):
     np.testing.assert_array_equal(modality.read(rows, cols, time=time), whole[dates][:, :, rows, cols])
 
 
+def test_a_date_that_does_not_exist_is_refused_rather_than_read_as_nothing():
+    modality = modality_of(counts())
+    assert modality.read(ALL, ALL, time=np.int64(-2)).shape[0] == 1
+    with pytest.raises(OutsideScene, match="'s2' has 2 dates, numbered from 0; there is no date 2"):
+        modality.read(ALL, ALL, time=2)
+
+
 def test_reading_a_window_touches_only_its_chunks():
     touched = []
 
@@ -327,6 +336,34 @@ def test_cropping_by_the_edges_of_pixels_takes_no_neighbour(scene):
     left, top = 717_730, 5_700_090
     cropped = scene.only("s2").crop(bounds=(left + 30 - 1e-7, top - 60 + 1e-7, left + 90 + 1e-7, top - 30))
     assert cropped["s2"].grid == grid_of(3, 6, left=left + 30, top=top - 30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    corners=st.tuples(*[st.floats(-40, 640)] * 4),
+    turn=st.sampled_from([0.0, 17.0, 90.0, -135.0]),
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_a_crop_holds_exactly_the_pixels_in_the_rows_and_columns_the_box_touches(corners, turn, shape):
+    left, right = sorted(corners[:2])
+    bottom, top = sorted(corners[2:])
+    affine = Affine.translation(7e5, 5e6) * Affine.rotation(turn) * Affine.scale(10, -10)
+    grid = GeoBox(shape, affine, UTM)
+    box = (7e5 + left, 5e6 + bottom, 7e5 + right + 1, 5e6 + top + 1)
+    x, y = np.array([(box[i], box[j]) for i in (0, 2) for j in (1, 3)]).T
+    inverse = ~affine
+    col, row = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+    rows = [r for r in range(shape[0]) if r + 1 > row.min() + 2e-3 and r < row.max() - 2e-3]
+    cols = [c for c in range(shape[1]) if c + 1 > col.min() + 2e-3 and c < col.max() - 2e-3]
+    assume(abs(np.array([row.min(), row.max(), col.min(), col.max()]) % 1 - 0.5).max() < 0.49)  # not on an edge
+    scene = Scene({"s2": modality_of(counts((1, 2, *shape)), grid=grid)}, CRS(UTM))
+    if not rows or not cols:
+        with pytest.raises(OutsideScene, match="does not touch"):
+            scene.crop(bounds=box)
+        return
+    cropped = scene.crop(bounds=box)["s2"]
+    assert cropped.grid == grid[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    np.testing.assert_array_equal(cropped.raw.values, scene["s2"].raw.values[..., rows, :][..., cols])
 
 
 def test_a_box_in_degrees_finds_the_pixel_that_pyproj_finds(scene):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -297,6 +301,34 @@ def test_a_full_disk_leaves_the_old_store_and_nothing_else(copy):
         broken_scene(OSError(28, "No space left on device")).to_zarr(copy, overwrite=True)
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]
     read_all(copy)
+
+
+@pytest.mark.slow
+def test_a_killed_writer_leaves_the_old_store_or_none(tmp_path):
+    """SIGKILL at several moments of a slow write: what stands under the name is the old store or the whole new one."""
+    code = """
+import sys, time
+import dask, dask.array as da, numpy as np
+sys.path.insert(0, sys.argv[2])
+import test_scene_store as t
+scene = t.small_scene()
+lazy = da.map_blocks(lambda b: (time.sleep(0.05), b)[1], da.from_array(scene["s2"].raw.values, chunks=(1, 1, 8, 8)))
+slow = t.Modality("s2", t.xr.DataArray(lazy, dims=t.DIMS), scene["s2"].bands, scene["s2"].grid, scene["s2"].calibration)
+print("ready", flush=True)
+t.Scene({"s2": slow}, scene.crs).to_zarr(sys.argv[1], overwrite=True)
+print("done", flush=True)
+"""
+    path = small_scene().only("dem").to_zarr(tmp_path / "s.zarr")
+    for wait_s in (0.3, 1.2):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(wait_s)
+        child.kill()
+        finished = "done" in child.communicate()[0]
+        read_all(path)
+        assert list(open_scene(path)) == (["s2"] if finished else ["dem"])
 
 
 def test_any_failure_while_writing_leaves_no_store_under_the_name(tmp_path):
