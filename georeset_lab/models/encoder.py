@@ -143,8 +143,9 @@ class Encoder(nn.Module):
         values = x.new_empty(len(x), self.config.n_virtual, *x.shape[2:])
         cover, contexts, valids = torch.empty_like(values), [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands and its context are kept
-            values[t : t + 1], cover[t : t + 1] = part = self.basis(x[t : t + 1], bands)
-            tokens, valid = self._tokens(*part, measured[t : t + 1], cell_m, day_of_year[t : t + 1])
+            one = slice(t, t + 1)
+            values[one], cover[one] = self.basis(x[one], bands)
+            tokens, valid = self._tokens(values[one], cover[one], measured[one], cell_m, day_of_year[one])
             contexts.append(self._context(tokens, valid, cell_m))
             valids.append(valid)
         context, known = self._over_dates(torch.cat(contexts), torch.cat(valids))
