@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.data.grids import crs_name, describe, require_nested, require_same_crs
+from georeset_lab.data.grids import crs_name, describe, require_nested, require_parallel
 from georeset_lab.data.modality import DIMS, Modality
 from georeset_lab.data.reproject import common_crs, reproject_modality
 from georeset_lab.data.window import cover, crop_modality
@@ -98,7 +98,7 @@ def repeat_onto(array: xr.DataArray, grid: GeoBox, onto: GeoBox) -> xr.DataArray
     GridMismatch
         The grids have different CRSs, or a pixel of ``onto`` lies outside ``grid``.
     """
-    require_same_crs(grid, onto, "the array", "the target")
+    require_parallel(grid, onto, "the array", "the target")
     rows, cols = _inside(grid, onto)
     if not (rows.all() and cols.all()):
         raise GridMismatch(
@@ -216,7 +216,7 @@ def _common_pixels(grids: Sequence[GeoBox], finest: GeoBox, names: Sequence[str]
     rows, cols = np.ones(finest.shape[0], bool), np.ones(finest.shape[1], bool)
     coarsest = 1.0
     for grid, name in zip(grids, names, strict=True):
-        require_same_crs(grid, finest, name, "the finest band")
+        require_parallel(grid, finest, name, "the finest band")
         inside = _inside(grid, finest)
         rows, cols = rows & inside[0], cols & inside[1]
         coarsest = max(coarsest, abs(grid.affine.determinant / finest.affine.determinant) ** 0.5)

@@ -87,6 +87,20 @@ def require_same_crs(a: GeoBox, b: GeoBox, name: str = "the array", than: str = 
         raise GridMismatch(f"{name} is in {crs_name(a.crs)}, {than} in {crs_name(b.crs)}; reproject one of them.")
 
 
+def require_parallel(a: GeoBox, b: GeoBox, name: str = "the array", than: str = "the other") -> None:
+    """Check that two grids have one CRS and that their rows run in the same direction.
+
+    Raises
+    ------
+    GridMismatch
+        They do not.
+    """
+    require_same_crs(a, b, name, than)
+    into = ~b.affine * a.affine
+    if max(abs(into.b), abs(into.d)) > 1e-6 * abs(into.a):
+        raise GridMismatch(f"{name} is rotated against {than}; reproject one of them onto the grid of the other.")
+
+
 def require_nested(coarse: GeoBox, fine: GeoBox, name: str = "the array", than: str = "the other") -> None:
     """Check that two grids of one product fit: pixel edges coincide, or pixel centres do (as in Landsat products).
 
@@ -103,10 +117,8 @@ def require_nested(coarse: GeoBox, fine: GeoBox, name: str = "the array", than: 
     Traceback (most recent call last):
     georeset_lab.errors.GridMismatch: the array is shifted by 0.50 pixels in x (5 m) against the grid of the other...
     """
-    require_same_crs(coarse, fine, name, than)
+    require_parallel(coarse, fine, name, than)
     into = ~fine.affine * coarse.affine  # coarse pixel coordinates -> fine pixel coordinates
-    if max(abs(into.b), abs(into.d)) > 1e-6 * abs(into.a):
-        raise GridMismatch(f"{name} is rotated against {than}; reproject one of them onto the grid of the other.")
     step = np.hypot(fine.affine.a, fine.affine.d), np.hypot(fine.affine.b, fine.affine.e)
     unit = "degrees" if fine.crs is not None and fine.crs.geographic else "m"
     for axis, offset, ratio, size in zip("xy", (into.c, into.f), (into.a, into.e), step, strict=True):

@@ -147,6 +147,9 @@ def test_a_mask_on_a_coarser_larger_grid_is_repeated_onto_the_bands():
         xr.DataArray(values, dims=("y", "x")), grid_of(5, 6, 20, left=LEFT - 20, top=TOP + 20), grid_of(8, 8)
     )
     np.testing.assert_array_equal(out.values, np.kron(values, np.ones((2, 2), int))[2:, 2:10])
+    turned = GeoBox((8, 8), grid_of(8, 8).affine * Affine.rotation(10), UTM)
+    with pytest.raises(GridMismatch, match="the array is rotated against the target"):
+        repeat_onto(xr.DataArray(values, dims=("y", "x")), grid_of(5, 6, 20), turned)
     with pytest.raises(GridMismatch, match="The array covers"):
         repeat_onto(xr.DataArray(values, dims=("y", "x")), grid_of(5, 6, 20), grid_of(8, 99))
 
