@@ -32,7 +32,7 @@ def test_help_is_quick_and_names_every_command():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["encode", "nowhere.tif", "--sensor", "sentinel-2-l2a", "--out", "x.zarr"], "nowhere.tif"),
+        (["encode", "nowhere.tif", "--out", "x.zarr"], "no file or folder nowhere.tif"),
         (["encode", "a.tif", "s1=b.tif", "--out", "x.zarr"], "NAME=ITEM for each of several modalities"),
         (["train", "no_such_recipe"], "no_such_recipe"),
         (["demo", "--model", "no_such_model", "--size", "48"], "no_such_model"),

@@ -155,8 +155,9 @@ def _assemble(source: Any, asked: Asked) -> Scene:
         if isinstance(part, Modality):
             modalities[name] = replace(part, name=name)
             continue
-        wish = _wish(name, part, certain.get(name), asked, notes)
+        # Read first: a missing or damaged file is the better answer than "which sensor made it?".
         pieces = read_source(part, chunks=asked.chunks, crs=asked.crs)
+        wish = _wish(name, part, certain.get(name), asked, notes)
         modalities[name] = build_modality(apply_time(pieces, asked.of("time", name), name), wish)
     modalities = _on_common_ground(modalities, asked.crs)
     _warn_if_empty(modalities)
