@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Probe", "fit_probe"]
 
-MAX_PER_CLASS = 1000
+MAX_PER_CLASS = 500
 """Labelled pixels of a class that are used; more say little new and cost much."""
 BACKGROUND_PIXELS = 20_000
 """Pixels of the map, labelled or not, that standardise its dimensions."""
@@ -282,7 +282,7 @@ def fit_probe(
     made = make_folds(used, pixels, codes, n_folds=folds, block_m=block_m, seed=seed)
     cross = probe._fit(features, codes, used.classes, made.splits())
     scene = scene if scene is not None else getattr(emb, "scene", None)
-    others, more = baselines(scene, emb.grid, pixels, background)
+    others, more = baselines(scene, emb.modalities, emb.grid, pixels, background)
     rows = {"embedding": cross} | {
         name: cross_fit(f, codes, made.splits(), n_classes=len(used.classes)) for name, f in others.items()
     }

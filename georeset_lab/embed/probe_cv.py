@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from georeset_lab.embed.metrics import scores
-from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_linear, fit_temperature, softmax
+from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_path, fit_temperature, softmax
 
 __all__ = ["CrossFit", "Features", "cross_fit"]
 
@@ -73,7 +73,8 @@ def cross_fit(
     if not splits:
         penalty = penalties[0] if len(penalties) == 1 else UNTESTED_PENALTY
         return CrossFit(penalty, 1.0, {})
-    fits = [[_fit(features, y, train, n_classes, c) for c in penalties] for train, _ in splits]
+    standard = {"center": features.center, "scale": features.scale}
+    fits = [fit_path(features.x[t], y[t], penalties, n_classes=n_classes, **standard) for t, _ in splits]
     loss = np.array(
         [[_log_loss(fit, features, y, test) for fit in row] for row, (_, test) in zip(fits, splits, strict=True)]
     )
@@ -99,12 +100,6 @@ def cross_fit(
         penalty=float(penalties[best]),
         temperature=fit_temperature(pooled, np.concatenate(truth)),
         fold_scores={name: np.array([r[name] for r in results]) for name in METRICS},
-    )
-
-
-def _fit(features: Features, y: np.ndarray, train: np.ndarray, n_classes: int, penalty: float) -> LinearFit:
-    return fit_linear(
-        features.x[train], y[train], n_classes=n_classes, penalty=penalty, center=features.center, scale=features.scale
     )
 
 

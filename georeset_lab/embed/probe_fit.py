@@ -6,11 +6,12 @@ Arrays in, arrays out: no grid, no labels, no files. X is (n, D), y is (n,) clas
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_temperature", "softmax"]
+__all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_path", "fit_temperature", "softmax"]
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)
 """Values of C tried, strong to weak penalty (methods.md section 7)."""
@@ -102,25 +103,27 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_linear(
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    n_classes: int,
-    penalty: float,
-    center: np.ndarray,
-    scale: np.ndarray,
+    x: np.ndarray, y: np.ndarray, *, n_classes: int, penalty: float, center: np.ndarray, scale: np.ndarray
 ) -> LinearFit:
     """Fit one penalised logistic regression; the spread of its weights is added by `LinearFit.with_spread`.
 
     A class without a sample gets weights 0 and an intercept half a sample below the scarcest class that has some.
     """
+    return fit_path(x, y, (penalty,), n_classes=n_classes, center=center, scale=scale)[0]
+
+
+def fit_path(
+    x: np.ndarray, y: np.ndarray, penalties: Sequence[float], *, n_classes: int, center: np.ndarray, scale: np.ndarray
+) -> list[LinearFit]:
+    """`fit_linear` for several values of C, each begun where the one before ended."""
     z = (np.asarray(x, np.float64) - center) / scale
     present, codes = np.unique(y, return_inverse=True)
-    w, b = _logistic(z, codes.ravel(), penalty)
-    weights, intercept = np.zeros((n_classes, z.shape[1])), np.full(n_classes, b.min() - np.log(2 * y.size))
-    weights[present], intercept[present] = w, b
-    intercept -= intercept.mean()
-    return LinearFit(center, scale, weights, intercept, penalty, None)
+    fits = []
+    for penalty, (w, b) in zip(penalties, _logistic(z, codes.ravel(), penalties), strict=True):
+        weights, intercept = np.zeros((n_classes, z.shape[1])), np.full(n_classes, b.min() - np.log(2 * y.size))
+        weights[present], intercept[present] = w, b
+        fits.append(LinearFit(center, scale, weights, intercept - intercept.mean(), penalty, None))
+    return fits
 
 
 def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
@@ -142,22 +145,24 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def _logistic(z: np.ndarray, codes: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (K, D) and intercepts (K,), both summing to zero over the classes."""
+def _logistic(z: np.ndarray, codes: np.ndarray, penalties: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Weights (K, D) and intercepts (K,) for each C, both summing to zero over the classes."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     n_classes = int(codes.max()) + 1
-    if n_classes == 1:
-        return np.zeros((1, z.shape[1])), np.zeros(1)
-    model = LogisticRegression(C=penalty, max_iter=_MAX_ITER)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # at C = 100 the loss is flat long before the gradient is
-        model.fit(z, codes)
-    w, b = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    if n_classes == 2:  # scikit-learn stores one row, the difference
-        w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
-    return w - w.mean(axis=0), b - b.mean()
+    model = LogisticRegression(max_iter=_MAX_ITER, warm_start=True)
+    for penalty in penalties:
+        if n_classes == 1:
+            yield np.zeros((1, z.shape[1])), np.zeros(1)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # at C = 100 the loss is flat long before the gradient
+            model.set_params(C=penalty).fit(z, codes)
+        w, b = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+        if n_classes == 2:  # scikit-learn stores one row, the difference
+            w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
+        yield w - w.mean(axis=0), b - b.mean()
 
 
 def _laplace(z: np.ndarray, proba: np.ndarray, penalty: float) -> np.ndarray:

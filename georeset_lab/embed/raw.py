@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from georeset_lab.data.modality import Modality
     from georeset_lab.data.scene import Scene
 
-__all__ = ["feature_names", "pixel_features"]
+__all__ = ["feature_names", "features_at", "pixel_features"]
 
 WINDOW = 5
 """Side in pixels of the window that statistics are taken over (methods.md section 11)."""
@@ -47,35 +47,77 @@ def pixel_features(scene: Scene, grid: GeoBox, *, statistics: bool = False, fill
     NothingObserved
         The scene has no modality.
     """
-    if not scene.modalities:
-        raise NothingObserved("This scene has no modality, so there are no pixels to take features from.")
-    if grid.crs != scene.crs:
-        raise GridMismatch(f"The grid is in {grid.crs}, the scene in {scene.crs}. Load the scene with crs={grid.crs}.")
-    parts: list[list[np.ndarray]] = [[], [], []]
-    for modality in scene.modalities.values():
-        rows, cols = _nearest(modality, grid)
-        window = (
-            _window(rows, 0 if not statistics else WINDOW // 2),
-            _window(cols, 0 if not statistics else WINDOW // 2),
-        )
-        image = _time_mean(modality, *window)
-        index = np.ix_(
-            range(image.shape[0]), np.maximum(rows - window[0].start, 0), np.maximum(cols - window[1].start, 0)
-        )
-        outside = (rows < 0)[:, None] | (cols < 0)[None, :]
-        maps = [image, *_local(image)] if statistics else [image]
-        for target, values in zip(parts, maps, strict=False):
-            picked = values[index]
-            picked[:, outside] = np.nan
-            target.append(picked)
-    features = np.concatenate([p for group in parts for p in group]).transpose(1, 2, 0)
-    return np.ascontiguousarray(_fill(features) if fill else features, dtype=np.float32)
+    _check(scene, grid)
+    features = _features(scene, grid, statistics)
+    if fill:
+        _fill(features)
+    return np.ascontiguousarray(features)
+
+
+def features_at(
+    scene: Scene, grid: GeoBox, pixels: np.ndarray, *, statistics: bool = False, max_bytes: int = 1 << 28
+) -> np.ndarray:
+    """`pixel_features` of some pixels only, strip by strip, so that a large scene is never held as features.
+
+    Parameters
+    ----------
+    pixels : (n,) int
+        Flat row-major indices of the grid.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, F), float32
+        Missing values are the band's median over these pixels.
+    """
+    _check(scene, grid)
+    names = feature_names(scene, statistics=statistics)
+    height, width = grid.shape
+    step = max(int(max_bytes // (4 * width * len(names))), 1)
+    out = np.empty((pixels.size, len(names)), np.float32)
+    rows, cols = np.divmod(pixels, width)
+    for top in range(0, height, step):
+        inside = np.flatnonzero((rows >= top) & (rows < top + step))
+        if inside.size:
+            strip = _features(scene, grid[top : min(top + step, height), :], statistics)
+            out[inside] = strip[rows[inside] - top, cols[inside]]
+    _fill(out)
+    return out
 
 
 def feature_names(scene: Scene, *, statistics: bool = False) -> list[str]:
     """Names of the features: ``"s2:B04"``, ``"s2:B04 mean"``, ``"s2:B04 std"``."""
     bands = [f"{name}:{band.name}" for name, modality in scene.modalities.items() for band in modality.bands]
     return bands + [f"{b} {kind}" for kind in ("mean", "std") for b in bands] if statistics else bands
+
+
+def _check(scene: Scene, grid: GeoBox) -> None:
+    if not scene.modalities:
+        raise NothingObserved("This scene has no modality, so there are no pixels to take features from.")
+    if grid.crs != scene.crs:
+        raise GridMismatch(f"The grid is in {grid.crs}, the scene in {scene.crs}. Load the scene with crs={grid.crs}.")
+    for modality in scene.modalities.values():
+        rows, cols = _nearest(modality, grid)
+        if (rows < 0).all() or (cols < 0).all():
+            raise GridMismatch(f"Modality {modality.name!r} shares no ground with the grid.")
+
+
+def _features(scene: Scene, grid: GeoBox, statistics: bool) -> np.ndarray:
+    """(Y, X, F) float32, NaN where missing."""
+    parts: list[list[np.ndarray]] = [[], [], []]
+    margin = WINDOW // 2 if statistics else 0
+    for modality in scene.modalities.values():
+        rows, cols = _nearest(modality, grid)
+        seen = (rows >= 0)[:, None] & (cols >= 0)[None, :]
+        if not seen.any():
+            for target in parts[: 3 if statistics else 1]:
+                target.append(np.full((modality.raw.shape[1], *grid.shape), np.nan, np.float32))
+            continue
+        window = _window(rows, margin), _window(cols, margin)
+        image = _time_mean(modality, *window)
+        index = np.maximum(rows - window[0].start, 0)[:, None], np.maximum(cols - window[1].start, 0)[None, :]
+        for target, values in zip(parts, [image, *_local(image)] if statistics else [image], strict=False):
+            target.append(np.where(seen, values[:, *index], np.nan))
+    return np.concatenate([p for group in parts for p in group], dtype=np.float32).transpose(1, 2, 0)
 
 
 def _nearest(modality: Modality, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +137,6 @@ def _nearest(modality: Modality, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     rows, cols = np.floor((y - b.f) / b.e).astype(int), np.floor((x - b.c) / b.a).astype(int)
     rows[(rows < 0) | (rows >= modality.grid.shape[0])] = -1
     cols[(cols < 0) | (cols >= modality.grid.shape[1])] = -1
-    if (rows < 0).all() or (cols < 0).all():
-        raise GridMismatch(f"Modality {modality.name!r} shares no ground with the grid.")
     return rows, cols
 
 
@@ -136,11 +176,10 @@ def _local(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean + center[:, None, None], np.sqrt(np.maximum(square - mean**2, 0))
 
 
-def _fill(features: np.ndarray) -> np.ndarray:
-    out = features.copy()
-    for f in range(out.shape[2]):
-        band = out[..., f]
+def _fill(features: np.ndarray) -> None:
+    """Replace what is missing in (..., F), in place."""
+    for f in range(features.shape[-1]):
+        band = features[..., f]
         missing = ~np.isfinite(band)
         if missing.any():
-            band[missing] = np.median(band[~missing]) if not missing.all() else 0.0
-    return out
+            band[missing] = 0.0 if missing.all() else np.median(band[~missing])

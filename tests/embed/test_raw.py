@@ -8,7 +8,7 @@ from odc.geo.geobox import GeoBox
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.data.scene import Scene
-from georeset_lab.embed.raw import feature_names, pixel_features
+from georeset_lab.embed.raw import feature_names, features_at, pixel_features
 from georeset_lab.errors import GridMismatch, NothingObserved
 
 LEFT, TOP = 600_000, 5_700_000
@@ -54,6 +54,19 @@ def test_a_window_of_the_grid_gives_the_same_numbers():
     whole = pixel_features(scene, grid_of(20, 24), statistics=True)
     part = pixel_features(scene, grid_of(20, 24)[5:14, 7:20], statistics=True)
     np.testing.assert_allclose(part, whole[5:14, 7:20], atol=1e-6)
+
+
+def test_some_pixels_taken_strip_by_strip_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 3, 20, 24))
+    values[:, 1, 3] = np.nan
+    scene = scene_of(modality("s2", values), modality("l8", rng.normal(size=(1, 2, 3, 8)), 30))
+    whole = pixel_features(scene, grid_of(20, 24), statistics=True, fill=False).reshape(480, -1)
+    pixels = rng.permutation(480)[:100]
+    got = features_at(scene, grid_of(20, 24), pixels, statistics=True, max_bytes=4000)
+    known = np.isfinite(whole[pixels])
+    np.testing.assert_allclose(got[known], whole[pixels][known], atol=1e-6)
+    assert (got[:, 4][~known[:, 4]] == np.median(got[:, 4][known[:, 4]])).all()
 
 
 def test_statistics_are_those_of_the_valid_pixels_of_the_window():
