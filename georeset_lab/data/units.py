@@ -160,7 +160,7 @@ def _candidates(
 
 
 def _too_dark(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calibration) -> bool:
-    """Whether nothing reflects 0.03: more likely another scale (per cent, a picture in 0..255) than a clear night sea."""
+    """Whether nothing reflects 0.03: more likely another scale (per cent, 0..255) than a clear sea."""
     optical = [i for i, b in enumerate(bands) if b.kind == "reflectance" and np.isfinite(numbers.high[i])]
     bright = [numbers.high[i] * calibration.scale[i] + calibration.offset[i] for i in optical]
     return bool(optical) and max(bright) < 0.03

@@ -20,7 +20,6 @@ from georeset_lab.data.readers.suspect import contradictions
 from georeset_lab.data.sensors import Sensor
 from georeset_lab.errors import BandsSuspect, UnitsInferred
 
-
 _FEWEST = 100
 """Valid pixels in the sample from which a band without any value is taken to be empty."""
 
@@ -53,7 +52,7 @@ def build_modality(pieces: Sequence[Piece], wish: Wish) -> Modality:
     UnitsInferred, BandsAssumed, BandsSuspect
         See `georeset_lab.errors`.
     """
-    parts, quality, notes = _sort(pieces, wish)
+    parts, quality, notes = sort_pieces(pieces, wish)
     if not parts:
         raise no_band(pieces, wish.sensor, wish.name)
     order = [b.name for b in (wish.bands or (wish.sensor.bands if wish.sensor else ()))]
@@ -78,7 +77,7 @@ def build_modality(pieces: Sequence[Piece], wish: Wish) -> Modality:
     )
 
 
-def _sort(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality], list[str]]:
+def sort_pieces(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality], list[str]]:
     """Band columns, quality columns, and notes on what was left out."""
     parts: list[Part] = []
     quality: list[Quality] = []
@@ -105,7 +104,9 @@ def _without_empty_bands(decided: Sequence[Decided]) -> tuple[list[Decided], lis
     bands = decided[0].part.bands
     seen = np.concatenate([d.seen for d in decided], axis=1)
     enough = np.isfinite(seen).any(axis=0).sum() >= _FEWEST
-    dead = [i for i in range(len(bands)) if enough and not np.nan_to_num(seen[i]).any() and bands[i].kind != "elevation"]
+    dead = [
+        i for i in range(len(bands)) if enough and not np.nan_to_num(seen[i]).any() and bands[i].kind != "elevation"
+    ]
     if not dead or len(dead) == len(bands):
         return list(decided), []
     keep = [i for i in range(len(bands)) if i not in dead]

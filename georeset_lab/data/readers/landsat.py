@@ -20,6 +20,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.grids import ground_of
 from georeset_lab.data.sensors import Sensor
@@ -92,10 +93,8 @@ def day_of_year(date: np.datetime64) -> int:
 
 def centre_latitude(grid: GeoBox) -> float:
     """Latitude of a grid's centre in degrees."""
-    from odc.geo.geom import point
-
     x, y = ground_of(grid, grid.shape[1] / 2, grid.shape[0] / 2)
-    return float(point(x, y, grid.crs).to_crs("EPSG:4326").coords[0][1])
+    return float(crs_of(grid).transformer_to_crs("EPSG:4326")(x, y)[1])
 
 
 def read_mtl(folder: Path) -> dict[str, str]:

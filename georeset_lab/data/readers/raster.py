@@ -186,6 +186,7 @@ def _chunks(src: Any, dtype: np.dtype, wanted: int | None) -> tuple[int, int, in
     high, wide = src.block_shapes[0]
     rows = min(src.height, max(1, round(side / high)) * high)
     cols = min(src.width, max(1, round(side / wide)) * wide)
+    rows = min(rows, max(high, _CHUNK_BYTES // (cols * dtype.itemsize) // high * high))  # strips can be very wide
     together = src.count * rows * cols * dtype.itemsize <= _CHUNK_BYTES
     return 1, src.count if together else 1, rows, cols
 
