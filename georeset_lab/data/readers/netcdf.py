@@ -42,7 +42,7 @@ def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> li
 
 def _refuse_outside(path: Path) -> None:
     """Refuse links, external storage and virtual datasets: they name other files."""
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     found: list[str] = []
 

@@ -28,6 +28,12 @@ def read_zarr(path: Path, *, chunks: int | None = None, crs: Any = None) -> list
     import xarray as xr
 
     with reading(path):
-        plain = {"decode_coords": False, "mask_and_scale": False, "cache": False}
-        data = xr.open_dataset(path, engine="zarr", backend_kwargs={"consolidated": False}, **plain)
+        data = xr.open_dataset(
+            path,
+            engine="zarr",
+            decode_coords=False,
+            mask_and_scale=False,
+            cache=False,
+            backend_kwargs={"consolidated": False},
+        )
     return pieces_of(loaded_or_lazy(data, path, chunks), origin=str(path), crs=crs)
