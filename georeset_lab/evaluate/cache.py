@@ -32,9 +32,10 @@ def row_key(parts: Mapping[str, Any]) -> str:
 
 
 @lru_cache
-def code_identity(*folders: str) -> str:
-    """Hash of the package's source in these folders: scores of another code are not taken for this one's."""
-    files = sorted(p for f in folders for p in (_PACKAGE / f).rglob("*.py"))
+def code_identity(*parts: str) -> str:
+    """Hash of the package's source in these folders and files: scores of another code are not taken for this one's."""
+    paths = [_PACKAGE / part for part in parts]
+    files = sorted(f for p in paths for f in (p.rglob("*.py") if p.is_dir() else [p]))
     return sha256(b"".join(str(p.relative_to(_PACKAGE)).encode() + b"\0" + p.read_bytes() for p in files))[:16]
 
 

@@ -42,3 +42,4 @@ def test_the_key_changes_with_anything_a_score_depends_on():
 def test_code_identity_tells_folders_apart_and_repeats():
     assert code_identity("evaluate") == code_identity("evaluate")
     assert code_identity("evaluate") != code_identity("evaluate", "data")
+    assert code_identity("evaluate/score.py") != code_identity("evaluate/solver.py")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from georeset_lab.errors import InvalidOption, SceneReadError
-from georeset_lab.evaluate import first
-from georeset_lab.evaluate.first import Protocol
+from georeset_lab.evaluate import first, jobs
+from georeset_lab.evaluate.jobs import Protocol
 
 SMALL = Protocol(sizes=(5, 10), n_draws=3, max_test=300)
 
@@ -17,12 +17,13 @@ def planted(monkeypatch, planted_spec):
     """Let the evaluation know the planted task only, and no encoder."""
     data, spec = planted_spec
     monkeypatch.setattr(first, "all_tasks", lambda: (spec,))
+    monkeypatch.setattr(jobs, "all_tasks", lambda: (spec,))
     monkeypatch.setattr(
         first, "find_models", lambda folder, seeds: ([], ["No pmi-seed0: make it with `georeset train`."])
     )
-    first._task.cache_clear()
+    jobs.read_task.cache_clear()
     yield data
-    first._task.cache_clear()
+    jobs.read_task.cache_clear()
 
 
 def evaluate(data, out, **kwargs):
@@ -44,13 +45,13 @@ def test_a_run_writes_both_files_and_finds_the_planted_classes(planted, tmp_path
 
 def test_a_second_run_reads_every_row_back_unchanged(planted, tmp_path, monkeypatch):
     one = evaluate(planted, tmp_path / "out")
-    monkeypatch.setattr(first, "features_of", lambda *_: pytest.fail("a finished row was computed again"))
+    monkeypatch.setattr(jobs, "features_of", lambda *_: pytest.fail("a finished row was computed again"))
     two = evaluate(planted, tmp_path / "out")
     assert one.numbers == two.numbers
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(planted, tmp_path, monkeypatch):
-    real, calls = first.features_of, []
+    real, calls = jobs.features_of, []
 
     def stop_at_third(rows, task):
         calls.append(rows[0].name)
@@ -58,7 +59,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(planted, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(rows, task)
 
-    monkeypatch.setattr(first, "features_of", stop_at_third)
+    monkeypatch.setattr(jobs, "features_of", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         evaluate(planted, tmp_path / "out")
     evaluate(planted, tmp_path / "out")
@@ -67,8 +68,8 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(planted, tmp_path, monkeypa
 
 def test_changed_data_or_protocol_is_computed_anew(planted, tmp_path, monkeypatch):
     evaluate(planted, tmp_path / "out")
-    real, calls = first.features_of, []
-    monkeypatch.setattr(first, "features_of", lambda rows, task: calls.append(rows) or real(rows, task))
+    real, calls = jobs.features_of, []
+    monkeypatch.setattr(jobs, "features_of", lambda rows, task: calls.append(rows) or real(rows, task))
     (planted / "home" / "scene.txt").write_text("changed")
     evaluate(planted, tmp_path / "out")
     assert len(calls) == 4
@@ -120,6 +121,6 @@ def test_raw_bands_on_chile_agree_with_the_published_yardstick(shared_data, tmp_
     from georeset_lab.evaluate import baselines
     from georeset_lab.evaluate.score import score_features
 
-    task, split = first._task(shared_data, "chile", Protocol(sizes=(20, 50), n_draws=10))
+    task, split = jobs.read_task(shared_data, "chile", Protocol(sizes=(20, 50), n_draws=10))
     score = score_features(baselines.raw(task.scene.only("s2")), split).balanced_accuracy.mean(axis=1)
     np.testing.assert_allclose(score, [0.553, 0.585], atol=0.02)

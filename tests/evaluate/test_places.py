@@ -55,7 +55,7 @@ def test_potsdam_sides_are_the_upstream_tiles(tasks):
     t = tasks["potsdam"]
     assert (t.side == 0).sum() == 14 * 32 * 32
     assert (t.side == 1).sum() == 4 * 32 * 32
-    # Upstream labels 5672 pixels, one of them on a pixel without a measurement; the 91 of soil are too few to take part.
+    # Upstream labels 5672 pixels, one of them on a pixel that was not measured; the 91 of soil are too few.
     assert (t.labels > 0).sum() == 5671
     assert "soil" not in t.classes.values()
 
