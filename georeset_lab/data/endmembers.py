@@ -80,34 +80,35 @@ def _layer(absorption: np.ndarray) -> np.ndarray:
 def _chlorophyll() -> np.ndarray:
     """Absorption of leaf pigments, 1 at 670 nm; ends in a red edge with its inflection near 715 nm."""
     blue = _bump(430, 30, 1.5) + _bump(475, 30, 1.2)
-    red = _bump(640, 28, 0.55) + _bump(672, 17, 0.8) + _bump(693, 13, 0.1) + _bump(700, 24, 0.05)
+    red = _bump(640, 30, 0.7) + _bump(670, 15, 0.8) + _bump(690, 11, 0.12) + _bump(700, 22, 0.05)
     return np.asarray(blue + red + _bump(560, 50, 0.26))
 
 
 def _dry_matter() -> np.ndarray:
     """Absorption of cellulose, lignin and protein."""
-    slow = 0.10 + 0.25 * np.clip((WAVELENGTH_NM - 1300) / 1200, 0, 1)
+    slow = 0.06 + 0.6 * np.clip((WAVELENGTH_NM - 1650) / 850, 0, 1)
     peaks = _bump(1490, 50, 0.25) + _bump(1730, 25, 0.15) + _bump(2100, 50, 0.6) + _bump(2300, 45, 0.6)
     return np.asarray(slow + peaks + _bump(2480, 80, 0.6))
 
 
 def _plants(rng: np.random.Generator) -> list[np.ndarray]:
     """Pale leaf, dark leaf, broadleaf, needle, straw, wood."""
-    water, dry, green = water_per_cm(), _dry_matter(), _chlorophyll()
+    w, water, dry, green = WAVELENGTH_NM, water_per_cm(), _dry_matter(), _chlorophyll()
 
     def leaf(pigment: float, wet: float, matter: float) -> np.ndarray:
         spread = rng.uniform(0.85, 1.15, 3)
         edge = 0.003 * pigment**2 * _bump(706, 13)  # more chlorophyll pushes the red edge to longer waves
-        return _layer(0.035 + pigment * spread[0] * green + edge + wet * spread[1] * water + matter * spread[2] * dry)
+        brown = 0.035 * np.exp(-(w - 740) / 70).clip(0, 1.5)  # the plateau still rises past 740 nm
+        return _layer(0.03 + brown + pigment * spread[0] * green + edge + wet * spread[1] * water + matter * spread[2] * dry)
 
     # Brown pigments absorb less and less towards the infrared.
-    brown = np.exp(-(WAVELENGTH_NM - 400) / 190)
-    straw = _layer(0.09 + rng.uniform(1.6, 2.6) * brown + 0.004 * water + rng.uniform(0.22, 0.4) * dry)
+    brown = np.exp(-(w - 400) / 190)
+    straw = _layer(0.09 + rng.uniform(1.6, 2.6) * brown + 0.004 * water + rng.uniform(0.3, 0.5) * dry)
     wood = _layer(0.35 + rng.uniform(3.0, 5.0) * brown + 0.02 * water + 0.7 * dry)
     return [
-        0.82 * leaf(2.2, 0.070, 0.25),
-        0.82 * leaf(5.5, 0.085, 0.30),
-        0.80 * leaf(6.5, 0.085, 0.40),
+        0.93 * leaf(2.6, 0.070, 0.25),
+        0.93 * leaf(5.5, 0.085, 0.30),
+        0.86 * leaf(6.5, 0.085, 0.40),
         0.62 * leaf(7.5, 0.110, 0.70),
         0.88 * straw,
         0.75 * wood,
@@ -122,10 +123,12 @@ def _soils(rng: np.random.Generator, place: Place) -> list[np.ndarray]:
         iron = float(np.clip(place.iron + (rng.normal(0, 0.2) if which else 0), 0.05, 1.2))
         bright = place.soil_brightness * (1 - 0.45 * place.organic if which else 1) * rng.uniform(0.9, 1.1)
         clay = rng.uniform(0.04, 0.16)
-        rise = 0.44 * (1 - np.exp(-(WAVELENGTH_NM - 250) / rng.uniform(450, 800)))
+        slow = rng.uniform(450, 1200)
+        rise = 0.42 * (1 - np.exp(-(WAVELENGTH_NM - 250) / slow)) / (1 - np.exp(-1250 / slow))
         ferric = np.exp(-iron * (1.3 * _bump(430, 70) + 0.9 * _bump(520, 45) + 0.25 * _bump(660, 40)))
         ferric = ferric * np.exp(-iron * 0.18 * _bump(880, 70))
         held = np.exp(-0.12 * _bump(1414, 25) - 0.2 * _bump(1920, 35) - clay * _bump(2205, 18) - 0.1 * _bump(2480, 120))
+        held = held * np.exp(-rng.uniform(0.05, 0.3) * np.clip((WAVELENGTH_NM - 1700) / 500, 0, 1.3))
         dark = 1 - 0.3 * (place.organic if which else 0.3) * np.exp(-(WAVELENGTH_NM - 400) / 500)
         dry = np.clip(bright * rise * ferric * held * dark, 0.01, 0.75)
         out += [dry, dry * 0.55 * np.exp(-0.012 * water)]
@@ -140,12 +143,12 @@ def _stones(rng: np.random.Generator, place: Place) -> list[np.ndarray]:
     hydroxyl = np.exp(-0.08 * _bump(1414, 30) - 0.15 * _bump(1930, 40))
     sand = 0.46 * s[0] * ramp * np.exp(-0.4 * place.iron * _bump(460, 80)) * hydroxyl
     rock = 0.24 * s[1] * (0.55 + 0.45 * ramp) * np.exp(-0.1 * _bump(1000, 150) - 0.08 * _bump(2330, 25))
-    asphalt = 0.085 * s[2] * (0.75 + 0.7 * (1 - np.exp(-(w - 400) / 700)))
+    asphalt = 0.105 * s[2] * (0.75 + 0.8 * (1 - np.exp(-(w - 400) / 700)))
     concrete = 0.27 * s[3] * (0.55 + 0.45 * ramp) * hydroxyl * np.exp(-0.06 * _bump(2340, 25))
     tile = 0.40 * s[4] * (1 - np.exp(-(w - 330) / 500)) * np.exp(-1.5 * _bump(440, 80) - 0.9 * _bump(525, 40))
     tile = tile * np.exp(-0.12 * _bump(870, 60))
     metal = 0.33 * s[5] * (0.85 + 0.15 * ramp) * (1 - 0.1 * _bump(850, 120))
-    dark = 0.085 * s[6] * (0.9 + 0.25 * ramp)
+    dark = 0.11 * s[6] * (0.8 + 0.7 * (1 - np.exp(-(w - 400) / 900)))
     return [sand, rock, asphalt, concrete, tile, metal, dark]
 
 
@@ -153,7 +156,8 @@ def _waters(rng: np.random.Generator) -> list[np.ndarray]:
     """Clear, silty, muddy and green (algal) water, with the sky's reflection in the surface."""
     w = WAVELENGTH_NM
     pure = 100 * water_per_cm()  # 1/m
-    sky = rng.uniform(0.004, 0.022) + rng.uniform(0.0, 0.016) * (w / 450.0) ** -3.0
+    sky = np.exp(rng.uniform(np.log(0.002), np.log(0.025))) + rng.uniform(0.0, 0.012) * (w / 450.0) ** -3.0
+    black = np.exp(rng.uniform(np.log(0.05), np.log(3.0)))  # humic waters are nearly black
     humic = np.exp(-0.016 * (w - 440))
     pigment = 0.05 * _bump(440, 35) + 0.03 * _bump(672, 12)
 
@@ -163,10 +167,10 @@ def _waters(rng: np.random.Generator) -> list[np.ndarray]:
         return np.asarray(sky + 0.42 * back / (back + absorb))
 
     return [
-        water(0.3, rng.uniform(0.05, 0.25), 0.5),
-        water(rng.uniform(3, 9), rng.uniform(0.3, 1.8), 1.0),
-        water(rng.uniform(60, 140), rng.uniform(0.5, 1.5), 1.0),
-        water(4.0, rng.uniform(0.3, 1.2), rng.uniform(20, 50)),
+        water(rng.uniform(0.1, 0.8), black, 0.5),
+        water(rng.uniform(2, 8), 0.3 + black, 1.0),
+        water(rng.uniform(60, 140), 0.6 + black, 1.0),
+        water(rng.uniform(1.0, 4.0), 0.3 + black, rng.uniform(20, 50)),
     ]
 
 

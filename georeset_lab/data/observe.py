@@ -32,9 +32,11 @@ class Sky:
     haze: float
     """Path reflectance left after correction, at 450 nm; may be negative."""
     gain: float
-    """Error of the correction, factor at 1000 nm."""
+    """Error of the correction and effect of sun and view angles, factor at 1000 nm."""
     tilt: float
     """The same, slope over wavelength."""
+    blue: float
+    """How fast the haze fades with wavelength, as a power."""
     cloud: np.ndarray
     """Opacity of cloud, 0..1, (y, x) at 10 m."""
     shadow: np.ndarray
@@ -64,7 +66,8 @@ def draw_sky(place: Place, shape: tuple[int, int], day: float, purpose: str, *, 
     shift = (np.cos(azimuth) * reach, -np.sin(azimuth) * reach)
     shadow = 0.6 * ndimage.shift(cloud, shift, order=1, mode="mirror") if cover else np.zeros(shape)
     return Sky(
-        elevation, azimuth, float(rng.normal(0.004, 0.006)), float(rng.normal(1, 0.025)), float(rng.normal(0, 0.02)),
+        elevation, azimuth, float(rng.normal(0.001, 0.009)), float(np.exp(rng.normal(0, 0.09))), float(rng.normal(0, 0.03)),
+        float(rng.uniform(0.5, 3.0)),
         cloud, np.clip(shadow * (1 - cloud), 0, 1),
     )  # fmt: skip
 
@@ -99,6 +102,10 @@ def see_optical(
     table = gain @ spectra.T
     nm = np.array([b.center_um for b in bands]) * 1000
     white, dim = _cloud_spectrum(nm), 0.25 + 0.15 * np.clip(nm / 1000, 0, 2)
+    # What calibration and air leave in single bands; most where water vapour absorbs.
+    own = rng.standard_normal((2, len(bands)))
+    table = table * (1 + 0.025 * own[0] * _vapour(nm))[:, None]
+    bias = 0.0015 * own[1]
     out = []
     for native in sorted({b.gsd_m for b in bands}):
         index = [i for i, b in enumerate(bands) if b.gsd_m == native]
@@ -106,7 +113,8 @@ def see_optical(
         cloud, shadow = (block_mean(a, factor)[None] for a in (sky.cloud, sky.shadow))
         seen = _mix(table[index], weights, light, factor)
         wave = nm[index][:, None, None]
-        seen = seen * (sky.gain + sky.tilt * (wave - 1000) / 1000) + sky.haze * (wave / 450.0) ** -2.0
+        seen = seen * (sky.gain + sky.tilt * (wave - 1000) / 1000) + sky.haze * (wave / 450.0) ** -sky.blue
+        seen = seen + bias[index][:, None, None]
         seen = seen * (1 - shadow * (1 - dim[index][:, None, None] * 0.6))
         seen = seen * (1 - cloud) + cloud * white[index][:, None, None] * (0.75 + 0.25 * cloud)
         spread = noise[0] + noise[1] * np.abs(seen)

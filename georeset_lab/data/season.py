@@ -78,9 +78,13 @@ def draw_surface(land: Landscape) -> Surface:
     )
 
 
-def ground_state(land: Landscape, surface: Surface, day: float, rain: float, *, after: bool) -> State:
-    """The ground on a day of the year; ``rain`` 0 (dry spell) .. 1 (just rained); ``after`` the planted changes."""
+def ground_state(land: Landscape, surface: Surface, day: float, rain: float, sun: float, *, after: bool) -> State:
+    """The ground on a day of the year; ``rain`` 0 (dry spell) .. 1 (just rained); ``after`` the planted changes.
+
+    ``sun`` is its elevation in radians: the lower it stands, the more of each canopy and street lies in shade.
+    """
     place = land.place
+    low = float(np.sqrt(1 / np.tan(max(sun, 0.15))))
     cover = land.cover_after if after else land.cover
     moisture = _moisture(land, rain)
     tree_lai, autumn = _leaves(land, day)
@@ -109,20 +113,20 @@ def ground_state(land: Landscape, surface: Surface, day: float, rain: float, *, 
 
     one = np.ones_like(green)
     pale = np.clip(0.5 - 0.35 * _crop_table(land, "chlorophyll") + 0.12 * land.parcel_noise[3], 0, 0.9)
-    canopy("crop", one, crop_lai, crop_brown, litter, {"pale leaf": pale, "dark leaf": 1 - pale}, 0.08)
+    canopy("crop", one, crop_lai, crop_brown, litter, {"pale leaf": pale, "dark leaf": 1 - pale}, 0.1 * low)
     tuft = np.clip(0.35 + 0.12 * land.parcel_noise[3] + 0.08 * land.noise[1], 0.05, 0.9)
     mix: dict[str, np.ndarray | float] = {"pale leaf": tuft, "dark leaf": 1 - tuft}
-    canopy("grass", one, grass_lai, grass_brown, 0.35 + 0.3 * grass_brown, mix, 0.08)
-    canopy("garden", one, 0.6 * grass_lai + 1.2, 0.4 * grass_brown, 0.3 * one, mix, 0.22)
-    crowns = np.clip(place.shade + 0.10 * land.noise[0] + 0.06 * land.parcel_noise[4], 0.05, 0.7)
-    canopy("shrub", one, (0.5 + 0.35 * land.noise[1].clip(-1, 2)) * (0.6 + grass_lai) * (1 - 0.5 * place.bare),
+    canopy("grass", one, grass_lai, grass_brown, 0.35 + 0.3 * grass_brown, mix, 0.1 * low)
+    canopy("garden", one, 0.5 * grass_lai + 1.0, 0.4 * grass_brown, 0.3 * one, mix, 0.24 * low)
+    crowns = np.clip((place.shade + 0.10 * land.noise[0] + 0.06 * land.parcel_noise[4]) * low, 0.05, 0.8)
+    canopy("shrub", one, (0.5 + 0.35 * land.noise[1].clip(-1, 2)) * (0.6 + 0.8 * grass_lai) * (1 - 0.5 * place.bare),
            0.55 * grass_brown, 0.3 * one, {"broadleaf": 0.7, "dark leaf": 0.3}, 0.6 * crowns)  # fmt: skip
     canopy("broadleaf", one, tree_lai, autumn, 0.45 * one, {"broadleaf": 1.0}, crowns, 0.6)
     needle_lai = np.clip(4.0 + 0.8 * land.parcel_noise[4] + 0.4 * land.noise[0], 1.2, 7)
     canopy("conifer", one, needle_lai, 0 * one, 0.4 * one, {"needle": 0.9, "broadleaf": 0.1}, crowns + 0.08, 0.5)
     bare_stems = cover[_K["broadleaf"]] * np.exp(-0.55 * tree_lai) * 0.4
     weights[_E["wood"]] += bare_stems * (1 - crowns)
-    _mineral_covers(weights, cover, land, soil, place.sediment)
+    _mineral_covers(weights, cover, land, soil, 1.1 - 0.2 * low)
     _water(weights, cover, surface)
     _variations(weights, cover, land, surface)
     return State(weights, green, lai, moisture)
@@ -194,8 +198,8 @@ def _grass(land: Landscape, day: float) -> tuple[np.ndarray, np.ndarray]:
     rank = np.clip(1 + 0.2 * land.noise[2] + 0.15 * land.noise[1], 0.3, 2)
     drought = place.grass_dry * np.exp(-0.5 * ((((t - 225) + 182) % 365 - 182) / 60) ** 2)
     wet_feet = 0.3 * np.exp(-land.stream_m / 120)
-    brown = np.clip(drought * (1 + 0.25 * land.noise[3]) - wet_feet + 0.25 * (1 - grown) * (1 - drought), 0, 0.97)
-    return (0.6 + 2.6 * grown) * mown * rank * (1 - 0.55 * place.bare), brown
+    brown = np.clip(drought * (1 + 0.25 * land.noise[3]) - wet_feet + 0.2 * (1 - grown) * (1 - drought), 0, 0.97)
+    return (1.2 + 3.2 * grown) * mown * rank * (1 - 0.55 * place.bare), brown
 
 
 def _crop_table(land: Landscape, field: str) -> np.ndarray:
@@ -220,7 +224,7 @@ def _crops(land: Landscape, day: float, *, harvested: bool) -> tuple[np.ndarray,
     vigour = np.clip(1 + 0.16 * p[3] + 0.08 * land.noise[1] + 0.06 * land.noise[3], 0.3, 1.5)
     lai = _crop_table(land, "lai") * vigour * np.where(standing, grow, 0.0)
     since = np.maximum(t - harvest, 0)
-    regrowth = np.clip(p[5] - 0.4, 0, 1.5) * (1 - np.exp(-since / 40)) * ~standing * (land.place.wetness > 0.15)
+    regrowth = np.clip(1.2 * p[5], 0, 2.5) * (1 - np.exp(-since / 40)) * ~standing * (land.place.wetness > 0.15)
     stubble = np.where(t >= harvest, np.exp(-since / 60), 0.05) * _crop_table(land, "straw") * (p[4] > -0.8)
     if harvested:
         stubble = np.where(land.change == 1, 0.7 * _crop_table(land, "straw"), stubble)
@@ -231,7 +235,7 @@ def _crops(land: Landscape, day: float, *, harvested: bool) -> tuple[np.ndarray,
 def _soil(land: Landscape, surface: Surface, moisture: np.ndarray) -> dict[str, np.ndarray]:
     """Weights of the four soils; the sum is a brightness near 1, so tillage and texture show."""
     bright = np.clip(1 + 0.08 * land.parcel_noise[2] + 0.06 * land.noise[1] + 0.04 * land.noise[0], 0.6, 1.5)
-    wet = np.clip((moisture - 0.06) / 0.32, 0, 1)
+    wet = np.clip((moisture - 0.10) / 0.34, 0, 1)
     b = surface.soil_b
     return {
         "soil a dry": bright * (1 - b) * (1 - wet),
@@ -242,7 +246,7 @@ def _soil(land: Landscape, surface: Surface, moisture: np.ndarray) -> dict[str, 
 
 
 def _mineral_covers(
-    weights: np.ndarray, cover: np.ndarray, land: Landscape, soil: dict[str, np.ndarray], sediment: float
+    weights: np.ndarray, cover: np.ndarray, land: Landscape, soil: dict[str, np.ndarray], lit: float
 ) -> None:
     """Soil, sand, rock and everything built; streets and roofs stand partly in shade."""
     for name, part in soil.items():
@@ -250,7 +254,7 @@ def _mineral_covers(
     gritty = np.clip(1 + 0.08 * land.noise[1] + 0.05 * land.noise[0], 0.5, 1.5)
     weights[_E["sand"]] += cover[_K["sand"]] * gritty
     weights[_E["rock"]] += cover[_K["rock"]] * gritty
-    old = np.clip(0.78 + 0.12 * land.noise[0] + 0.05 * land.parcel_noise[2], 0.4, 1.4)
+    old = lit * np.clip(0.95 + 0.14 * land.noise[0] + 0.05 * land.parcel_noise[2], 0.4, 1.4)
     for material, name in (
         ("asphalt", "asphalt"), ("concrete", "concrete"), ("tile", "roof tile"), ("metal", "roof metal"),
         ("dark roof", "roof dark"),

@@ -83,7 +83,7 @@ class _World:
     days: dict[str, np.ndarray]
     """Days since 1 January of the place's year, of each modality's acquisitions."""
     change_day: float
-    clear: dict[str, int]
+    skies: dict[str, list[observe.Sky]]
     known: dict[tuple[str, int], State]
     """States worked out so far: sensor and truth look at the same one."""
 
@@ -92,7 +92,10 @@ class _World:
         if (name, t) not in self.known:
             day = float(self.days[name][t])
             rain = float(stream(self.place.seed, f"rain-{name}-{t}").random())
-            self.known[name, t] = ground_state(self.land, self.surface, day % 365, rain, after=day > self.change_day)
+            rain = rain if name == "s1" else rain**2  # clear skies follow dry days
+            sun = self.skies[name][t].elevation if name in self.skies else np.pi / 4
+            after = day > self.change_day
+            self.known[name, t] = ground_state(self.land, self.surface, day % 365, rain, sun, after=after)
         return self.known[name, t]
 
     def time(self, name: str) -> np.ndarray:
@@ -162,10 +165,9 @@ def simulate_scene(
         )
     world = _world(seed, (int(rows), int(cols)), dates)
     makers = {"s2": _s2, "l8": _l8, "s1": _s1, "hyper": _hyper, "dem": _dem}
-    skies = {name: _skies(world, name) for name in ("s2", "l8")}
     spectra = endmembers(world.place)
-    made = {name: makers[name](world, skies.get(name, []), spectra) for name in modalities}
-    return Scene(made, crs=CRS(_CRS), name=f"simulated-{seed}", truth=_truth(world, skies))
+    made = {name: makers[name](world, spectra) for name in modalities}
+    return Scene(made, crs=CRS(_CRS), name=f"simulated-{seed}", truth=_truth(world))
 
 
 def _world(seed: int, size: tuple[int, int], dates: int) -> _World:
@@ -186,29 +188,28 @@ def _world(seed: int, size: tuple[int, int], dates: int) -> _World:
     }
     days = {name: np.sort(d) for name, d in days.items()}
     change_day = float(middle + span * rng.uniform(-0.3, 0.3)) if dates > 1 else np.inf
-    clear = {"s2": int(rng.integers(dates)), "l8": int(rng.integers(dates))}
+    clear = {"s2": int(rng.integers(dates)), "l8": int(rng.integers(dates)), "hyper": 0}
+    skies = {name: _skies(place, shape, name, days[name], best) for name, best in clear.items()}
     origin = (
         np.floor((_CENTRE[0] - size[1] * PIXEL_M / 2) / 60) * 60,
         np.ceil((_CENTRE[1] + size[0] * PIXEL_M / 2) / 60) * 60,
     )
-    return _World(place, land, draw_surface(land), size, origin, days, change_day, clear, {})
+    return _World(place, land, draw_surface(land), size, origin, days, change_day, skies, {})
 
 
-def _skies(world: _World, name: str) -> list[observe.Sky]:
-    shape = world.land.elevation.shape
+def _skies(place: Place, shape: tuple[int, int], name: str, days: np.ndarray, best: int) -> list[observe.Sky]:
+    """Sun, air and clouds of every overpass; there is no cloud on the ``best``."""
     return [
-        observe.draw_sky(world.place, shape, day % 365, f"{name}-{t}", clear=t == world.clear[name])
-        for t, day in enumerate(world.days[name])
+        observe.draw_sky(place, shape, float(day) % 365, f"{name}-{t}", clear=t == best) for t, day in enumerate(days)
     ]
 
 
 def _optical(
-    world: _World, name: str, bands: tuple[BandSpec, ...], skies: list[observe.Sky], spectra: np.ndarray, *,
-    pixel_m: float, noise: tuple[float, float],
+    world: _World, name: str, bands: tuple[BandSpec, ...], spectra: np.ndarray, *, pixel_m: float, noise: tuple[float, float],
 ) -> np.ndarray:  # fmt: skip
     """Reflectance of every date, (T, C, y, x), on the whole landscape."""
     cubes = []
-    for t, sky in enumerate(skies):
+    for t, sky in enumerate(world.skies[name]):
         state = world.state(name, t)
         light = observe.sunlight(world.land.slope_y, world.land.slope_x, sky)
         rng = stream(world.place.seed, f"noise-{name}-{t}")
@@ -254,23 +255,23 @@ def _calibration(n: int, scale: float, offset: float, nodata: float) -> Calibrat
     return Calibration(scale=(scale,) * n, offset=(offset,) * n, nodata=nodata)
 
 
-def _s2(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modality:
+def _s2(world: _World, spectra: np.ndarray) -> Modality:
     bands = sensor("sentinel-2-l2a").bands
-    seen = _optical(world, "s2", bands, skies, spectra, pixel_m=10, noise=(0.0008, 0.006))
+    seen = _optical(world, "s2", bands, spectra, pixel_m=10, noise=(0.0008, 0.006))
     # As in products since baseline 04.00: 10000 * reflectance + 1000.
     calibration = _calibration(len(bands), 1e-4, -0.1, 0)
     raw = _stored(seen, 1e-4, -0.1)
-    return _modality(world, "s2", raw, bands, calibration, 10, world.time("s2"), _mask(skies, 1), "sentinel-2-l2a")
+    return _modality(world, "s2", raw, bands, calibration, 10, world.time("s2"), _mask(world.skies["s2"], 1), "sentinel-2-l2a")
 
 
-def _l8(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modality:
-    seen = _optical(world, "l8", _L8, skies, spectra, pixel_m=30, noise=(0.0012, 0.005))
+def _l8(world: _World, spectra: np.ndarray) -> Modality:
+    seen = _optical(world, "l8", _L8, spectra, pixel_m=30, noise=(0.0012, 0.005))
     calibration = _calibration(len(_L8), 2.75e-5, -0.2, 0)
     raw = _stored(seen, 2.75e-5, -0.2)
-    return _modality(world, "l8", raw, _L8, calibration, 30, world.time("l8"), _mask(skies, 3), "landsat-8-l2")
+    return _modality(world, "l8", raw, _L8, calibration, 30, world.time("l8"), _mask(world.skies["l8"], 3), "landsat-8-l2")
 
 
-def _s1(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modality:
+def _s1(world: _World, spectra: np.ndarray) -> Modality:
     rng = stream(world.place.seed, "radar")
     look = np.radians(78.0 if rng.random() < 0.5 else 282.0)  # ascending or descending, right-looking
     cubes = []
@@ -286,17 +287,15 @@ def _s1(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modalit
     return _modality(world, "s1", raw, bands, calibration, 10, world.time("s1"), None, "sentinel-1-rtc")
 
 
-def _hyper(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modality:
+def _hyper(world: _World, spectra: np.ndarray) -> Modality:
     bands = observe.hyperspectral_bands()
-    shape = world.land.elevation.shape
-    sky = observe.draw_sky(world.place, shape, world.days["hyper"][0] % 365, "hyper", clear=True)
-    seen = _optical(world, "hyper", bands, [sky], spectra, pixel_m=30, noise=(0.0015, 0.006))
+    seen = _optical(world, "hyper", bands, spectra, pixel_m=30, noise=(0.0015, 0.006))
     raw = np.clip(np.round(seen * 1e4), -1000, 32767).astype(np.int16)
     calibration = _calibration(len(bands), 1e-4, 0.0, -32768)
     return _modality(world, "hyper", raw, bands, calibration, 30, world.time("hyper"), None, None)
 
 
-def _dem(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modality:
+def _dem(world: _World, spectra: np.ndarray) -> Modality:
     bands = sensor("copernicus-dem").bands
     heights = observe.see_elevation(world.land.elevation, stream(world.place.seed, "noise-dem"))
     calibration = Calibration(scale=(1.0,), offset=(0.0,), nodata=-32767.0)
@@ -305,9 +304,10 @@ def _dem(world: _World, skies: list[observe.Sky], spectra: np.ndarray) -> Modali
     return _modality(world, "dem", raw, bands, calibration, 30, time, None, "copernicus-dem")
 
 
-def _truth(world: _World, skies: dict[str, list[observe.Sky]]) -> xr.Dataset:
+def _truth(world: _World) -> xr.Dataset:
     """What is really there, on the 10 m grid."""
     land, surface = world.land, world.surface
+    skies = {name: world.skies[name] for name in ("s2", "l8")}
     states = [world.state("s2", t) for t in range(len(world.days["s2"]))]
     radar = [world.state("s1", t) for t in range(len(world.days["s1"]))]
     town = [COVERS.index(c) for c in ("asphalt", "concrete", "roof tile", "roof metal", "roof dark")]
