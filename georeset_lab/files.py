@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +22,15 @@ SEAL = "sha256_of_this_card"
 def write_atomic(path: Path, payload: bytes) -> None:
     """Write a file so that a crash leaves the previous content or the new one, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -41,7 +41,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     An existing folder at ``path`` is replaced only at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    work = _beside(path)
+    work.mkdir()
     try:
         yield work
         old = path.with_name(f".{path.name}.old")
@@ -81,6 +82,11 @@ def unseal(text: bytes) -> dict[str, Any]:
     if sha256(_canonical(card)) != expected or seal(card) != text:
         raise ValueError("it was changed after it was written")
     return card
+
+
+def _beside(path: Path) -> Path:
+    """Unused hidden name in the same folder; made by plain ``open`` or ``mkdir``, so that the user's umask holds."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
 
 
 def _canonical(body: Mapping[str, Any]) -> bytes:

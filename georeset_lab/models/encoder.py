@@ -38,6 +38,9 @@ class EncoderConfig:
     n_virtual: int = 24
     n_local: int = 48
     """Dimensions that rest on the pixel and its 5 x 5 neighbourhood alone; the others see the context too."""
+    context_power: float = 0.125
+    """Power to which a map's context experts are raised. One context is shared by hundreds of pixels, so its full weight
+    for each would count it many times over and drown the pixels; 1 in training, where points are far apart."""
     head_width: int = 128
     patch: int = 6
     """Pixels along the side of a cell."""
@@ -237,6 +240,7 @@ class Encoder(nn.Module):
     def _paint(self, context: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
         """Carry the context to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
+        power = 1.0 if self.config.deterministic else self.config.context_power
         rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
         pad = max(0, reach - margin)
         framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (self.head.mix(context), cells, known[..., None])]
@@ -250,7 +254,7 @@ class Encoder(nn.Module):
             )
             view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
             guide, features = (_by_cell(z, p) for z in (view.guide, view.features))
-            part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features)
+            part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features, context_power=power)
             keep = view.observed[..., None]
             for target, source in zip((eta, tau), part, strict=True):
                 image = source.view(n, m, p, p, -1).transpose(1, 2).reshape(n * p, m * p, -1)

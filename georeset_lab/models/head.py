@@ -75,11 +75,21 @@ class DenseHead(nn.Module):
         self.direct = nn.Linear(n_pixel, n_local, bias=False)
         nn.init.normal_(self.direct.weight, std=_SPREAD / n_pixel**0.5)
 
-    def forward(self, mixed: Tensor, pixel: Tensor) -> Gaussian:
-        """Natural parameters (..., latent_dim) from mixed context (..., width) and pixel features (..., n_pixel)."""
+    def forward(self, mixed: Tensor, pixel: Tensor, *, context_power: float = 1.0) -> Gaussian:
+        """Natural parameters (..., latent_dim) of pixels.
+
+        Parameters
+        ----------
+        mixed : Tensor, shape (..., width)
+            Context after `mix`.
+        pixel : Tensor, shape (..., n_pixel)
+        context_power : float
+            Power in (0, 1] to which the expert of the dimensions with context is raised: both its parameters are scaled.
+        """
         local = self.local(self.alone(pixel), self.direct(pixel))
         around = self.around(mixed + self.beside_context(pixel))
-        return Gaussian(torch.cat([local.eta, around.eta], -1), torch.cat([local.tau, around.tau], -1))
+        pairs = zip(local, around, strict=True)
+        return Gaussian(*(torch.cat([own, context_power * shared], -1) for own, shared in pairs))
 
 
 class SceneHead(nn.Module):

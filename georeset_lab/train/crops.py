@@ -103,9 +103,7 @@ class CropSampler:
             for _ in range(_TRIES):
                 centre = _draw_centre(scene, names, rng, self.size)
                 ground[b] = centre + rng.uniform(-reach, reach, (self.points, 2))
-                seen = [
-                    [self._look(scene[n], centre, ground[b], dates[n], rng) for n in names] for _ in range(2)
-                ]
+                seen = [[self._look(scene[n], centre, ground[b], dates[n], rng) for n in names] for _ in range(2)]
                 if all(np.isfinite(look.pixels).any(1).mean() > _MIN_SEEN for side in seen for look in side):
                     break
             for side, new in zip(looks, seen, strict=True):

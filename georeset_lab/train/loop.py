@@ -78,7 +78,13 @@ class _Run:
     """One training run: where it stands and where it writes."""
 
     def __init__(
-        self, recipe: Recipe, contrast: Contrast, sampler: CropSampler, seed: int, folder: Path | None, identity: dict[str, Any]
+        self,
+        recipe: Recipe,
+        contrast: Contrast,
+        sampler: CropSampler,
+        seed: int,
+        folder: Path | None,
+        identity: dict[str, Any],
     ) -> None:
         self.recipe, self.contrast, self.sampler, self.seed = recipe, contrast, sampler, seed
         self.folder, self.identity = folder, identity
@@ -96,7 +102,9 @@ class _Run:
         module.train()
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         step = start
-        with tqdm(total=self.recipe.steps, initial=start, desc=f"train {self.recipe.objective}", disable=not progress) as bar:
+        with tqdm(
+            total=self.recipe.steps, initial=start, desc=f"train {self.recipe.objective}", disable=not progress
+        ) as bar:
             while step < self.recipe.steps and time.monotonic() < deadline:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, self.recipe)

@@ -67,10 +67,14 @@ class Contrast(nn.Module):
     ) -> dict[str, Tensor]:
         first, second = looks
         losses = {
-            f"{level}/within": sum((self._score(a, b, ignore) for a, b in zip(first, second, strict=True)), torch.zeros(()))
+            f"{level}/within": sum(
+                (self._score(a, b, ignore) for a, b in zip(first, second, strict=True)), torch.zeros(())
+            )
         }
         if len(first) > 1:
-            losses[f"{level}/across"] = self._score(first[0], second[1], ignore) + self._score(first[1], second[0], ignore)
+            losses[f"{level}/across"] = self._score(first[0], second[1], ignore) + self._score(
+                first[1], second[0], ignore
+            )
             losses[f"{level}/fused"] = self._score(_drop(first, chance), _drop(second, chance), ignore)
         return {name: weight * loss for name, loss in losses.items()}
 

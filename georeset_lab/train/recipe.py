@@ -128,7 +128,9 @@ def _read(source: str | Path) -> Mapping[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         names = ", ".join(map(repr, list_recipes()))
-        raise RecipeError(f"No recipe {str(source)!r} ({err}). Use one of {names}, or the path of a JSON file.") from err
+        raise RecipeError(
+            f"No recipe {str(source)!r} ({err}). Use one of {names}, or the path of a JSON file."
+        ) from err
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no JSON object; a recipe is an object of settings.")
     return content

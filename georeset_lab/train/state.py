@@ -29,9 +29,7 @@ def save_state(
         write_atomic(work / _CARD, seal({"step": step, "identity": identity, "sha256": sha256(payload)}))
 
 
-def load_state(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, *, identity: dict[str, Any]
-) -> int:
+def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, *, identity: dict[str, Any]) -> int:
     """Restore a run and return the number of steps it has done.
 
     Raises
@@ -46,7 +44,9 @@ def load_state(
             raise ValueError("the tensors do not match their card")
         tensors = load(payload)
     except (OSError, ValueError, KeyError, SafetensorError) as err:
-        raise CheckpointError(f"The training state in {folder} is unusable: {err}. Delete the folder to start anew.") from err
+        raise CheckpointError(
+            f"The training state in {folder} is unusable: {err}. Delete the folder to start anew."
+        ) from err
     there = card["identity"]
     differing = [f"{k} ({there.get(k)!r} there, {identity[k]!r} now)" for k in identity if there.get(k) != identity[k]]
     if differing:

@@ -26,7 +26,12 @@ def _slow(eta1: np.ndarray, tau1: np.ndarray, eta2: np.ndarray, tau2: np.ndarray
                 l1, l2 = 1 + tau1[i, d], 1 + tau2[j, d]
                 joint, eta = l1 + l2 - 1, eta1[i, d] + eta2[j, d]
                 out[i, j] += 0.5 * (
-                    np.log(l1) + np.log(l2) - np.log(joint) + eta**2 / joint - eta1[i, d] ** 2 / l1 - eta2[j, d] ** 2 / l2
+                    np.log(l1)
+                    + np.log(l2)
+                    - np.log(joint)
+                    + eta**2 / joint
+                    - eta1[i, d] ** 2 / l1
+                    - eta2[j, d] ** 2 / l2
                 )
     return out
 
@@ -107,7 +112,9 @@ def test_planted_shared_and_private_dimensions_are_recovered_by_gradient_descent
         ]
         loss = torch.stack(
             [
-                info_nce(pmi_scores(tau[m] * looks[0][m], tau[m].expand(64, 3), tau[m] * looks[1][m], tau[m].expand(64, 3)))
+                info_nce(
+                    pmi_scores(tau[m] * looks[0][m], tau[m].expand(64, 3), tau[m] * looks[1][m], tau[m].expand(64, 3))
+                )
                 for m in range(2)
             ]
         ).sum()

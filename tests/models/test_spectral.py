@@ -78,7 +78,9 @@ def test_a_pixel_without_any_band_is_zero_with_zero_cover(basis: SpectralBasis, 
     torch.testing.assert_close(values[0][:, untouched], basis(_pixels(12), table)[0][0][:, untouched])
 
 
-def test_a_small_shift_of_wavelength_moves_little_and_a_large_one_a_lot(basis: SpectralBasis, table: torch.Tensor) -> None:
+def test_a_small_shift_of_wavelength_moves_little_and_a_large_one_a_lot(
+    basis: SpectralBasis, table: torch.Tensor
+) -> None:
     x = _pixels(12)
     values, _ = basis(x, table)
     moved = []

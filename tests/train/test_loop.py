@@ -76,7 +76,9 @@ def test_a_run_killed_at_random_times_loses_at_most_one_interval(tmp_path: Path)
         f"print(train(scenes, recipe={TINY | {'steps': 40}!r}, out=sys.argv[1], progress=False).hash)\n"
     )
     command = [sys.executable, "-c", script]
-    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout.split()[-1]
+    whole = subprocess.run(
+        [*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True
+    ).stdout.split()[-1]
     rng = np.random.default_rng(0)
     for _ in range(2):
         child = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
@@ -86,7 +88,9 @@ def test_a_run_killed_at_random_times_loses_at_most_one_interval(tmp_path: Path)
         time.sleep(float(rng.uniform(0, 0.5)))
         child.kill()
         child.wait()
-    done = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True, check=True).stdout.split()[-1]
+    done = subprocess.run(
+        [*command, str(tmp_path / "killed")], capture_output=True, text=True, check=True
+    ).stdout.split()[-1]
     assert done == whole
 
 
