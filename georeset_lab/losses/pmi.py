@@ -19,7 +19,8 @@ def pmi_scores(eta1: Tensor, tau1: Tensor, eta2: Tensor, tau2: Tensor) -> Tensor
     Parameters
     ----------
     eta1, tau1 : Tensor, shape (B1, D)
-        Natural parameters of the first experts; ``tau >= 0`` is precision beyond the N(0, 1) prior, ``eta = tau * mean``.
+        Natural parameters of the first experts; ``tau >= 0`` is precision beyond the N(0, 1) prior, ``eta = tau *
+        mean``.
     eta2, tau2 : Tensor, shape (B2, D)
 
     Returns
@@ -35,14 +36,14 @@ def pmi_scores(eta1: Tensor, tau1: Tensor, eta2: Tensor, tau2: Tensor) -> Tensor
     Notes
     -----
     Ours. If z ~ N(0, 1) generated both inputs and q_i(z) is the posterior given input i, the score that InfoNCE seeks,
-    log p(x1, x2) / p(x1) p(x2), equals log of the integral of q1(z) q2(z) / p(z). For Gaussians with posterior precisions
-    L_i = 1 + tau_i it is closed form. Per dimension, then summed:
+    log p(x1, x2) / p(x1) p(x2), equals log of the integral of q1(z) q2(z) / p(z). For Gaussians with posterior
+    precisions L_i = 1 + tau_i it is closed form. Per dimension, then summed:
 
     ``s = 1/2 [log L1 + log L2 - log L + eta^2 / L - eta1^2 / L1 - eta2^2 / L2]``,
     with ``L = L1 + L2 - 1`` and ``eta = eta1 + eta2``.
 
-    There is no temperature and no KL term: the prior fixes the scale. The gradient is written by hand, so that a B x B x D
-    table is never kept; peak memory is bounded by chunks of rows.
+    There is no temperature and no KL term: the prior fixes the scale. The gradient is written by hand, so that a B x B
+    x D table is never kept; peak memory is bounded by chunks of rows.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
 
-The picture of it is section 4 of the README: spectral tokenizer -> tokens per cell -> transformer over cells -> context;
-context and what the pixel itself says -> Gaussian head. Fusion of several sensors is in ``fusion.py``.
+The picture of it is section 4 of the README: spectral tokenizer -> tokens per cell -> transformer over cells ->
+context; context and what the pixel itself says -> Gaussian head. Fusion of several sensors is in ``fusion.py``.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class EncoderConfig:
     n_local: int = 48
     """Dimensions that rest on the pixel and its 5 x 5 neighbourhood alone; the others see the context too."""
     context_power: float = 0.125
-    """Power to which a map's context experts are raised. One context is shared by hundreds of pixels, so its full weight
-    for each would count it many times over and drown the pixels; 1 in training, where points are far apart."""
+    """Power to which a map's context experts are raised. One context is shared by hundreds of pixels, so its full
+    weight for each would count it many times over and drown the pixels; 1 in training, where points are far apart."""
     head_width: int = 128
     patch: int = 6
     """Pixels along the side of a cell."""
@@ -83,9 +83,9 @@ class Encoder(nn.Module):
 
     Notes
     -----
-    Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended by a
-    raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with an edge-keeping
-    mean and spread of its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
+    Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended
+    by a raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with an
+    edge-keeping mean and spread of its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
     """
 
     margin_cells = 8
@@ -104,9 +104,9 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.date_score.weight)
         self.statistics = PixelStatistics(c.n_virtual)
         self.upsample = GuidedUpsample(c.patch)
-        sizes = {"width": c.head_width, "latent_dim": c.latent_dim, "deterministic": c.deterministic}
-        self.head = DenseHead(c.width, self.statistics.n_features, n_local=c.n_local, **sizes)
-        self.scene_head = SceneHead(c.width, **sizes)
+        n_pixel = self.statistics.n_features
+        self.head = DenseHead(c.width, n_pixel, c.head_width, c.latent_dim, c.n_local, deterministic=c.deterministic)
+        self.scene_head = SceneHead(c.width, c.head_width, c.latent_dim, deterministic=c.deterministic)
 
     @torch.inference_mode()
     def dense(
@@ -117,8 +117,8 @@ class Encoder(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (T, C, Y, X), float32
-            Physical values, NaN where nothing was measured. Y and X are multiples of ``patch * stride``; the first pixel
-            begins a cell whose absolute index is a multiple of ``stride``.
+            Physical values, NaN where nothing was measured. Y and X are multiples of ``patch * stride``; the first
+            pixel begins a cell whose absolute index is a multiple of ``stride``.
         bands : Tensor, shape (C, 4)
             Band table of the C bands (`georeset_lab.data.bands.band_table`).
         cell_m : float
@@ -179,9 +179,9 @@ class Encoder(nn.Module):
         tokens = tokens.new_zeros(b * t, n * n, attended.shape[-1]).index_put((used,), attended).view(b, t, n, n, -1)
         valid = valid.view(b, t, n, n)
         context, known = self._over_dates(tokens.transpose(0, 1), valid.transpose(0, 1))
-        series = [z.view(b, t, *z.shape[1:]) for z in (values, cover, measured)]
-        cells = masked_cell_mean(series[0], series[2], self.config.patch)
-        view = self.statistics.at_points(*series, points)
+        values, cover, measured = (z.view(b, t, *z.shape[1:]) for z in (values, cover, measured))
+        cells = masked_cell_mean(values, measured, self.config.patch)
+        view = self.statistics.at_points(values, cover, measured, points)
         mixed = self.upsample.at_points(self.head.mix(context), cells, known, view.guide.permute(1, 2, 0), points)
         pixels = self.head(mixed, view.features.permute(1, 2, 0))
         seen = valid.to(tokens.dtype)[..., None]

@@ -1,7 +1,7 @@
 """Gaussian experts in natural parameters, and their product. No network here.
 
-Every modality contributes a *likelihood expert* (eta, tau): what it alone adds to the prior N(0, 1). The prior is one more
-expert and is counted once, here, never inside an expert.
+Every modality contributes a *likelihood expert* (eta, tau): what it alone adds to the prior N(0, 1). The prior is one
+more expert and is counted once, here, never inside an expert.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def product_of_experts(
     Parameters
     ----------
     eta, tau : Tensor, shape (N, M, D), float32
-        Natural parameters of M modalities: precision ``tau`` >= 0 in inverse squared embedding units, ``eta = tau * mean``.
+        Natural parameters of M modalities: precision ``tau`` >= 0 in inverse squared embedding units, ``eta = tau *
+        mean``.
     present : Tensor, shape (N, M), bool
         False where a modality was not observed; its parameters are ignored, NaN included.
     prior_precision : float
@@ -57,8 +58,9 @@ def product_of_experts(
 
     Notes
     -----
-    Wu and Goodman (2018), "Multimodal generative models for scalable weakly-supervised learning", equation 5. Ours differs
-    in that experts are emitted as likelihoods (already divided by the prior), so the prior is never counted M times.
+    Wu and Goodman (2018), "Multimodal generative models for scalable weakly-supervised learning", equation 5. Ours
+    differs in that experts are emitted as likelihoods (already divided by the prior), so the prior is never counted M
+    times.
 
     Examples
     --------

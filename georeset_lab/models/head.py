@@ -29,8 +29,8 @@ class GaussianHead(nn.Module):
         self.deterministic = deterministic
         self.to_hidden = nn.Linear(width, width)
         self.to_latent = nn.Linear(width, latent_dim if deterministic else 2 * latent_dim)
-        # Means start about as wide as the prior. Near zero the PMI score and its gradient vanish, and training would first
-        # learn to claim nothing.
+        # Means start about as wide as the prior. Near zero the PMI score and its gradient vanish, and training would
+        # first learn to claim nothing.
         nn.init.normal_(self.to_latent.weight[:latent_dim], std=_SPREAD / width**0.5)
 
     def forward(self, mixed: Tensor, shift: Tensor | None = None) -> Gaussian:
@@ -57,9 +57,9 @@ class DenseHead(nn.Module):
 
     Notes
     -----
-    Ours. Contrast between places rewards context, which changes slowly across an edge; with one head for all, the map of a
-    trained encoder rose over 300 m at a planted shore. Three quarters of the dimensions therefore rest on the pixel and its
-    5 x 5 neighbourhood alone, with a linear path, so that the probe never loses what the pixels say.
+    Ours. Contrast between places rewards context, which changes slowly across an edge; with one head for all, the map
+    of a trained encoder rose over 300 m at a planted shore. Three quarters of the dimensions therefore rest on the
+    pixel and its 5 x 5 neighbourhood alone, with a linear path, so that the probe never loses what the pixels say.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class DenseHead(nn.Module):
             Context after `mix`.
         pixel : Tensor, shape (..., n_pixel)
         context_power : float
-            Power in (0, 1] to which the expert of the dimensions with context is raised: both its parameters are scaled.
+            Power in (0, 1] to which the expert of the dimensions with context is raised: both its parameters are
+            scaled.
         """
         local = self.local(self.alone(pixel), self.direct(pixel))
         around = self.around(mixed + self.beside_context(pixel))

@@ -38,11 +38,11 @@ class PixelStatistics(nn.Module):
 
     Notes
     -----
-    Local mean and spread are the strongest cheap features of few-shot land cover (``methods.md`` section 11), so the head is
-    given them instead of having to learn them. A plain 5 x 5 mean would smear every field edge over five pixels; ours is a
-    soft form of Kuwahara et al. (1976): the four 3 x 3 squares that hold the pixel in a corner are averaged with weights
-    that fall with their variance. Beside an edge the squares across it drop out; in speckle all four count alike.
-    Missing neighbours leave every sum.
+    Local mean and spread are the strongest cheap features of few-shot land cover (``methods.md`` section 11), so the
+    head is given them instead of having to learn them. A plain 5 x 5 mean would smear every field edge over five
+    pixels; ours is a soft form of Kuwahara et al. (1976): the four 3 x 3 squares that hold the pixel in a corner are
+    averaged with weights that fall with their variance. Beside an edge the squares across it drop out; in speckle all
+    four count alike. Missing neighbours leave every sum.
     """
 
     def __init__(self, n_virtual: int) -> None:

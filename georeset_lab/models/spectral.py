@@ -1,7 +1,7 @@
 """`SpectralBasis`: any set of bands in, a fixed number of virtual bands out. No spatial processing here.
 
-A band enters only through its numbers (`georeset_lab.data.bands.band_table`): centre, width, pixel size and kind. So the
-order of bands, their number and the sensor's name do not matter.
+A band enters only through its numbers (`georeset_lab.data.bands.band_table`): centre, width, pixel size and kind. So
+the order of bands, their number and the sensor's name do not matter.
 """
 
 from __future__ import annotations
@@ -45,19 +45,20 @@ class SpectralBasis(nn.Module):
 
     ``y_r(p) = sum_c w_c g_r(c) x_c(p) / (eps + sum_c w_c |g_r(c)|)``, ``w_c = 1 / sum_c' overlap(c, c')``,
 
-    with ``overlap`` a Gaussian in centre wavelength, so that duplicating a band changes nothing and 200 bands weigh as much
-    as 12. Bands missing at a pixel leave both sums and the overlap there: a masked band equals an absent one.
+    with ``overlap`` a Gaussian in centre wavelength, so that duplicating a band changes nothing and 200 bands weigh as
+    much as 12. Bands missing at a pixel leave both sums and the overlap there: a masked band equals an absent one.
     """
 
     def __init__(self, n_virtual: int = 24, hidden: int = 64) -> None:
         super().__init__()
         self.n_virtual = n_virtual
         n_features = 2 * len(_CYCLES) + 2 + N_KINDS
-        self.gate = nn.Sequential(nn.Linear(n_features, hidden), nn.GELU(), nn.Linear(hidden, n_virtual))
+        first, second = nn.Linear(n_features, hidden), nn.Linear(hidden, n_virtual)
         # Wide first weights: at initialisation g already changes sign between neighbouring bands, so virtual bands are
         # contrasts (as indices are) and not all the same mean.
-        nn.init.normal_(self.gate[0].weight, std=0.6)
-        nn.init.normal_(self.gate[2].weight, std=2.0 / math.sqrt(hidden))
+        nn.init.normal_(first.weight, std=0.6)
+        nn.init.normal_(second.weight, std=2.0 / math.sqrt(hidden))
+        self.gate = nn.Sequential(first, nn.GELU(), second)
 
     def forward(self, x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
         """Project measured bands on the virtual ones.

@@ -20,9 +20,9 @@ class GuidedUpsample(nn.Module):
 
     Notes
     -----
-    Joint bilateral upsampling (Kopf et al., 2007). The spatial kernel is a cubic B-spline over cell centres, whose spectrum
-    vanishes at the cell frequency, so a smooth context shows no blocks. The range kernel compares the virtual bands of the
-    pixel with the cell's mean: a pixel beside a shore or a field edge takes its context from its own side.
+    Joint bilateral upsampling (Kopf et al., 2007). The spatial kernel is a cubic B-spline over cell centres, whose
+    spectrum vanishes at the cell frequency, so a smooth context shows no blocks. The range kernel compares the virtual
+    bands of the pixel with the cell's mean: a pixel beside a shore or a field edge takes its context from its own side.
     """
 
     def __init__(self, patch: int) -> None:

@@ -24,9 +24,10 @@ _DROP_MODALITY = 0.35
 class Contrast(nn.Module):
     """Agreement of views in one latent space, for ground points and for whole crops.
 
-    Four kinds of pairs, each scored against all other places of the batch: modality against modality, each modality against
-    another look of itself (without these, what only one sensor sees is lost: ``methods.md`` section 2), and fused against
-    fused with modalities dropped at random. Places closer than 100 m are neither positives nor negatives of each other.
+    Four kinds of pairs, each scored against all other places of the batch: modality against modality, each modality
+    against another look of itself (without these, what only one sensor sees is lost: ``methods.md`` section 2), and
+    fused against fused with modalities dropped at random. Places closer than 100 m are neither positives nor negatives
+    of each other.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def _neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
     """Pairs of points within 100 m in one scene (B P, B P), and pairs of crops of one scene that overlap (B, B)."""
     place = torch.from_numpy(batch.place)
     ground = torch.from_numpy(batch.ground_m)
-    b, p = ground.shape[:2]
+    p = ground.shape[1]
     points = ground.flatten(0, 1)
     owner = place.repeat_interleave(p)
     near = (torch.cdist(points, points) < _NEAR_M) & (owner[:, None] == owner)

@@ -35,7 +35,7 @@ class Recipe:
     checkpoint_every: int = 100
     encoder: dict[str, Any] = field(default_factory=dict)
     """Fields of `georeset_lab.models.encoder.EncoderConfig` that differ from their defaults."""
-    augmentation: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, Any] = field(default_factory=dict)
     """Fields of `georeset_lab.train.views.Augmentation` that differ from their defaults."""
     simulated: dict[str, Any] = field(default_factory=dict)
     """``count`` of simulated landscapes, ``first_seed``, ``size`` in 10 m pixels, ``modalities``, ``dates``."""

@@ -1,7 +1,7 @@
 """What makes two views of one place differ: orientation, bands kept, gain, noise, clouds, haze and holes.
 
-Everything works in physical units and moves the ground points with the pixels. A corruption that a mask would hide (cloud,
-haze) is left *unmasked* on purpose: it is how the encoder learns to be unsure by itself.
+Everything works in physical units and moves the ground points with the pixels. A corruption that a mask would hide
+(cloud, haze) is left *unmasked* on purpose: it is how the encoder learns to be unsure by itself.
 """
 
 from __future__ import annotations
