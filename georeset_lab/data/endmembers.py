@@ -99,7 +99,8 @@ def _plants(rng: np.random.Generator) -> list[np.ndarray]:
         spread = rng.uniform(0.85, 1.15, 3)
         edge = 0.003 * pigment**2 * _bump(706, 13)  # more chlorophyll pushes the red edge to longer waves
         brown = 0.035 * np.exp(-(w - 740) / 70).clip(0, 1.5)  # the plateau still rises past 740 nm
-        return _layer(0.03 + brown + pigment * spread[0] * green + edge + wet * spread[1] * water + matter * spread[2] * dry)
+        pigments = pigment * spread[0] * green + edge
+        return _layer(0.03 + brown + pigments + wet * spread[1] * water + matter * spread[2] * dry)
 
     # Brown pigments absorb less and less towards the infrared.
     brown = np.exp(-(w - 400) / 190)

@@ -90,7 +90,8 @@ def build_landscape(place: Place, shape: tuple[int, int]) -> Landscape:
     cover = _shores(rng, place, terrain, cover, fine)
     crop = np.where(cover == COVERS.index("crop"), crop, -1)
     after, change = _changes(cover, crop, parcel, dice, town)
-    return _coarsen(place, terrain, fine, cover, after, change, np.where(farmland, parcel, -1), parcel, crop, town.built)
+    fields = np.where(farmland, parcel, -1)
+    return _coarsen(place, terrain, fine, cover, after, change, fields, parcel, crop, town.built)
 
 
 def _parcels(
@@ -238,7 +239,8 @@ def _changes(
     change[open_field & near_town & ~built & (die > 0.86)] = CHANGES.index("built")
     after = np.where(change == CHANGES.index("cleared"), COVERS.index("soil"), cover)
     # New quarters have roofs and streets but no gardens yet.
-    new = np.where(np.isin(town.plan, [COVERS.index("garden"), COVERS.index("broadleaf")]), COVERS.index("soil"), town.plan)
+    green = np.isin(town.plan, [COVERS.index("garden"), COVERS.index("broadleaf")])
+    new = np.where(green, COVERS.index("soil"), town.plan)
     return np.where(change == CHANGES.index("built"), new, after), change
 
 
@@ -249,7 +251,7 @@ def _coarsen(
     """Cover fractions and centre samples on the 10 m grid."""
     shape = (fine[0] // FINE, fine[1] // FINE)
     fractions, fractions_after = _fractions(cover), _fractions(after)
-    by_class = np.stack([fractions[_CLASS_OF == c].sum(0) for c in range(len(CLASSES))])
+    by_class = np.stack([fractions[c == _CLASS_OF].sum(0) for c in range(len(CLASSES))])
     built = block_mean(town.astype(float)) >= 0.5
     by_class[CLASSES.index("built")][built] += 0.8  # as in real maps, gardens and small greens count as town
     rng = stream(place.seed, "texture")

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from georeset_lab.data.bands import BandSpec
-from georeset_lab.data.endmembers import WAVELENGTH_NM, response
+from georeset_lab.data.endmembers import response
 from georeset_lab.data.landscape import PIXEL_M, block_mean
 from georeset_lab.data.place import Place, stream
 from georeset_lab.data.terrain import fractal
@@ -56,7 +56,8 @@ def draw_sky(place: Place, shape: tuple[int, int], day: float, purpose: str, *, 
     lat = np.radians(place.latitude)
     sine = np.sin(lat) * np.sin(tilt) + np.cos(lat) * np.cos(tilt) * np.cos(hour)
     elevation = float(np.clip(np.arcsin(sine), np.radians(12), np.radians(85)))
-    azimuth = float(np.arctan2(-np.cos(tilt) * np.sin(hour), np.cos(lat) * np.sin(tilt) - np.sin(lat) * np.cos(tilt) * np.cos(hour)))  # noqa: E501
+    east, north = -np.cos(tilt) * np.sin(hour), np.cos(lat) * np.sin(tilt) - np.sin(lat) * np.cos(tilt) * np.cos(hour)
+    azimuth = float(np.arctan2(east, north))
     veil = fractal(rng, shape, 3.0)
     cover = 0.0 if clear or rng.random() > place.cloudiness else float(rng.beta(0.8, 1.6))
     cloud = _clouds(rng, veil, cover, shape)
@@ -66,9 +67,8 @@ def draw_sky(place: Place, shape: tuple[int, int], day: float, purpose: str, *, 
     shift = (np.cos(azimuth) * reach, -np.sin(azimuth) * reach)
     shadow = 0.6 * ndimage.shift(cloud, shift, order=1, mode="mirror") if cover else np.zeros(shape)
     return Sky(
-        elevation, azimuth, float(rng.normal(0.001, 0.009)), float(np.exp(rng.normal(0, 0.09))), float(rng.normal(0, 0.03)),
-        float(rng.uniform(0.5, 3.0)),
-        cloud, np.clip(shadow * (1 - cloud), 0, 1),
+        elevation, azimuth, float(rng.normal(0.001, 0.009)), float(np.exp(rng.normal(0, 0.09))),
+        float(rng.normal(0, 0.03)), float(rng.uniform(0.5, 3.0)), cloud, np.clip(shadow * (1 - cloud), 0, 1),
     )  # fmt: skip
 
 
@@ -82,10 +82,11 @@ def _clouds(rng: np.random.Generator, veil: np.ndarray, cover: float, shape: tup
 
 
 def sunlight(slope_y: np.ndarray, slope_x: np.ndarray, sky: Sky, residual: float = 0.6) -> np.ndarray:
-    """Factor on reflectance from the slope towards or away from the sun; ``residual`` of the effect is left in the product."""
+    """Factor on reflectance from slopes towards or away from the sun; products still hold ``residual`` of the effect."""
     normal = np.sqrt(1 + slope_y**2 + slope_x**2)
     # South-going rows: a slope rising southwards faces north.
-    east, north, up = np.sin(sky.azimuth) * np.cos(sky.elevation), np.cos(sky.azimuth) * np.cos(sky.elevation), np.sin(sky.elevation)
+    flat, up = np.cos(sky.elevation), np.sin(sky.elevation)
+    east, north = np.sin(sky.azimuth) * flat, np.cos(sky.azimuth) * flat
     cos_i = (-slope_x * east + slope_y * north + up) / normal
     return np.asarray(1 + residual * (np.clip(cos_i, 0.05, 1) / up - 1)).clip(0.25, 1.8)
 
@@ -155,7 +156,7 @@ def _vapour(nm: np.ndarray) -> np.ndarray:
 
 
 def hyperspectral_bands() -> tuple[BandSpec, ...]:
-    """The 200 bands of the simulated imaging spectrometer, 400-2500 nm, 30 m: EnMAP-like, without the opaque windows."""
+    """The 200 bands of the simulated spectrometer, 400-2500 nm at 30 m: EnMAP-like, without the opaque windows."""
     visible = np.linspace(404, 990, 88)
     infrared = np.concatenate([np.linspace(1000, 1335, 33), np.linspace(1465, 1785, 31), np.linspace(1965, 2495, 48)])
     width = np.concatenate([np.full(88, 8.0), np.full(112, 11.0)])
@@ -175,8 +176,3 @@ def see_elevation(elevation: np.ndarray, rng: np.random.Generator) -> np.ndarray
     coarse = block_mean(_blur(elevation[None], 2.0), 3)[0]
     error = ndimage.gaussian_filter(rng.standard_normal(coarse.shape), 1.0, mode="nearest")
     return np.asarray(coarse + 1.8 * error + 0.2 * rng.standard_normal(coarse.shape))
-
-
-def visible_range_nm() -> tuple[float, float]:
-    """First and last wavelength the endmembers cover, nanometres."""
-    return float(WAVELENGTH_NM[0]), float(WAVELENGTH_NM[-1])

@@ -77,7 +77,7 @@ class Climate:
 
 CLIMATES: dict[str, Climate] = {
     "temperate": Climate(
-        (38, 57), CROPS[:5] + ("alfalfa",), (-10, 20), (0.15, 0.45), (0.1, 0.6), (0.0, 0.15), (0.2, 0.34),
+        (38, 57), (*CROPS[:5], "alfalfa"), (-10, 20), (0.15, 0.45), (0.1, 0.6), (0.0, 0.15), (0.2, 0.34),
         (0.05, 0.45), (0.0, 0.06), (0.15, 0.6), (0.55, 1.15), (0.3, 0.7),
     ),
     "mediterranean": Climate(
@@ -147,7 +147,7 @@ class Place:
     """Share of garden in a town block."""
 
     def solar_day(self, day: float | np.ndarray) -> np.ndarray:
-        """Day of the northern temperate year that this place's vegetation is living on ``day`` (southern half shifted)."""
+        """Day of the northern temperate year that the vegetation is living on ``day``."""
         shift = 182.5 if self.latitude < 0 else 0.0
         return (np.asarray(day, dtype=float) - self.season + shift) % 365.0
 

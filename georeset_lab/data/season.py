@@ -1,6 +1,6 @@
-"""A landscape on one date: leaves, straw, snow-free soil and its moisture, as weights of endmembers and as backscatter.
+"""A landscape on one date: leaves, straw, snow-free soil and its moisture, as weights of endmembers at 10 m.
 
-No sensors here: the optical state is a weight for each endmember at 10 m, the radar state is power before speckle.
+No sensors here; what a radar gets back from this ground is in ``radar.py``.
 Mixing is linear, canopies cover the soil as 1 - exp(-0.55 LAI). Plausible, not radiative transfer.
 """
 
@@ -16,14 +16,6 @@ from georeset_lab.data.place import CROP_TABLE, CROPS, stream
 
 _E = {name: i for i, name in enumerate(ENDMEMBERS)}
 _K = {name: i for i, name in enumerate(COVERS)}
-
-BACKSCATTER_DB = {
-    "water": (-19.0, -26.5), "broadleaf": (-8.6, -14.2), "conifer": (-9.2, -14.8), "shrub": (-11.0, -17.2),
-    "grass": (-12.8, -19.5), "crop": (-12.5, -20.5), "soil": (-13.5, -22.0), "sand": (-17.0, -24.5),
-    "rock": (-10.0, -18.0), "asphalt": (-15.0, -22.5), "concrete": (-11.0, -18.0), "roof tile": (-4.0, -12.0),
-    "roof metal": (-3.0, -12.0), "roof dark": (-4.0, -12.0), "garden": (-9.0, -15.0),
-}  # fmt: skip
-"""Mean VV and VH of a pure cover in dB before moisture, growth, wind and slope act on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +104,7 @@ def ground_state(land: Landscape, surface: Surface, day: float, rain: float, sun
         lai[...] += f * leaf_area * (1 - brown)
 
     one = np.ones_like(green)
-    pale = np.clip(0.5 - 0.35 * _crop_table(land, "chlorophyll") + 0.12 * land.parcel_noise[3], 0, 0.9)
+    pale = np.clip(0.5 - 0.35 * crop_table(land, "chlorophyll") + 0.12 * land.parcel_noise[3], 0, 0.9)
     canopy("crop", one, crop_lai, crop_brown, litter, {"pale leaf": pale, "dark leaf": 1 - pale}, 0.1 * low)
     tuft = np.clip(0.35 + 0.12 * land.parcel_noise[3] + 0.08 * land.noise[1], 0.05, 0.9)
     mix: dict[str, np.ndarray | float] = {"pale leaf": tuft, "dark leaf": 1 - tuft}
@@ -130,40 +122,6 @@ def ground_state(land: Landscape, surface: Surface, day: float, rain: float, sun
     _water(weights, cover, surface)
     _variations(weights, cover, land, surface)
     return State(weights, green, lai, moisture)
-
-
-def backscatter(land: Landscape, surface: Surface, state: State, wind: float, look: float, *, after: bool) -> np.ndarray:
-    """VV and VH gamma nought as linear power without speckle, shape (2, y, x).
-
-    ``wind`` roughens the water (dB); ``look`` is the azimuth the radar looks to, radians clockwise from north.
-    """
-    cover = land.cover_after if after else land.cover
-    power = np.zeros((2, *state.green.shape))
-    wet = 9.0 * (state.moisture - 0.2)
-    tall = 0.9 * np.minimum(state.lai, 5)
-    stems = _crop_table(land, "vertical") * state.green
-    rough = 1.3 * surface.roughness
-    # Corner reflectors: streets that face the radar and tall walls shine.
-    corner = 3.2 * land.noise[0].clip(-1, 2.5) + 0.8 * land.parcel_noise[5]
-    for k, name in enumerate(COVERS):
-        vv, vh = BACKSCATTER_DB[name]
-        if name == "water":
-            dvv, dvh = wind + 0 * wet, 0.5 * wind + 0 * wet
-        elif name in ("broadleaf", "conifer"):
-            dvv = 0.3 * wet + 0.6 * land.noise[1] + 0.5 * land.parcel_noise[4]
-            dvh = 0.2 * wet + 0.6 * land.noise[1] + 0.5 * land.parcel_noise[4] + 0.25 * (state.lai - 4).clip(-4, 2)
-        elif name in ("shrub", "grass", "crop", "garden"):
-            open_ground = 1 - 0.6 * state.green
-            dvv = open_ground * (wet + rough) + 0.35 * tall - stems + 0.4 * land.noise[1]
-            dvh = open_ground * (0.8 * wet + rough) + 1.05 * tall - 0.3 * stems + 0.4 * land.noise[1]
-        elif name in ("soil", "sand", "rock"):
-            dvv, dvh = wet + rough, 0.8 * wet + rough
-        else:
-            dvv, dvh = corner, 0.9 * corner
-        power += cover[k] * 10 ** (np.stack([vv + dvv, vh + dvh]) / 10)
-    facing = np.sin(look) * land.slope_x - np.cos(look) * land.slope_y
-    power *= 10 ** (0.35 * np.clip(facing, -0.8, 0.8))  # terrain flattening leaves some of the slope
-    return power + 10 ** (-2.9)  # thermal noise near -29 dB
 
 
 def _squash(x: np.ndarray) -> np.ndarray:
@@ -202,7 +160,7 @@ def _grass(land: Landscape, day: float) -> tuple[np.ndarray, np.ndarray]:
     return (1.2 + 3.2 * grown) * mown * rank * (1 - 0.55 * place.bare), brown
 
 
-def _crop_table(land: Landscape, field: str) -> np.ndarray:
+def crop_table(land: Landscape, field: str) -> np.ndarray:
     """One number of the crop table at every pixel, 0 where nothing is grown."""
     values = np.array([getattr(CROP_TABLE[c], field) for c in CROPS] + [0.0])
     return values[land.crop]
@@ -212,22 +170,22 @@ def _crops(land: Landscape, day: float, *, harvested: bool) -> tuple[np.ndarray,
     """Leaf area, share of it ripe or dead, share of the ground under stubble."""
     p = land.parcel_noise
     late = 9 * p[0] + 2 * land.noise[4]
-    sow, peak = _crop_table(land, "sow") + late, _crop_table(land, "peak") + late
-    harvest = _crop_table(land, "harvest") + late + 4 * p[1]
+    sow, peak = crop_table(land, "sow") + late, crop_table(land, "peak") + late
+    harvest = crop_table(land, "harvest") + late + 4 * p[1]
     t = land.place.solar_day(day)
     t = np.where(t > harvest + 0.5 * (365 + sow - harvest), t - 365, t)  # days since this season's sowing
     grow = _squash((t - (sow + 0.6 * (peak - sow))) / (0.11 * np.maximum(peak - sow, 30)))
-    ripe = _squash((t - (peak + 0.72 * (harvest - peak))) / 6) * _crop_table(land, "straw")
+    ripe = _squash((t - (peak + 0.72 * (harvest - peak))) / 6) * crop_table(land, "straw")
     standing = (t < harvest) & (t > sow - 5)
     if harvested:  # what was still standing has been cut
         standing &= land.change != 1
     vigour = np.clip(1 + 0.16 * p[3] + 0.08 * land.noise[1] + 0.06 * land.noise[3], 0.3, 1.5)
-    lai = _crop_table(land, "lai") * vigour * np.where(standing, grow, 0.0)
+    lai = crop_table(land, "lai") * vigour * np.where(standing, grow, 0.0)
     since = np.maximum(t - harvest, 0)
     regrowth = np.clip(1.2 * p[5], 0, 2.5) * (1 - np.exp(-since / 40)) * ~standing * (land.place.wetness > 0.15)
-    stubble = np.where(t >= harvest, np.exp(-since / 60), 0.05) * _crop_table(land, "straw") * (p[4] > -0.8)
+    stubble = np.where(t >= harvest, np.exp(-since / 60), 0.05) * crop_table(land, "straw") * (p[4] > -0.8)
     if harvested:
-        stubble = np.where(land.change == 1, 0.7 * _crop_table(land, "straw"), stubble)
+        stubble = np.where(land.change == 1, 0.7 * crop_table(land, "straw"), stubble)
         regrowth = np.where(land.change == 1, 0.0, regrowth)
     return lai + regrowth, np.clip(ripe * standing, 0, 0.95), np.clip(stubble, 0, 0.9)
 

@@ -2,32 +2,30 @@
 
 It is plausible, not radiative transfer: mixing is linear, the air is a small residual, the radar is a table of classes
 with moisture, growth and slope. Its use is that the truth is known. The place is drawn in ``place.py``, the ground in
-``terrain.py``, ``landscape.py`` and ``town.py``, its spectra and seasons in ``endmembers.py`` and ``season.py``, the
-sensors in ``observe.py``; this file puts dates, grids and stored numbers together.
+``terrain.py``, ``landscape.py`` and ``town.py``, its spectra and seasons in ``endmembers.py``, ``season.py`` and
+``radar.py``, the sensors in ``observe.py``; this file turns them into modalities and truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from odc.geo import CRS
-from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from georeset_lab.data import observe
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.endmembers import endmembers
-from georeset_lab.data.landscape import CHANGES, COVERS, FINE, PIXEL_M, Landscape, build_landscape
+from georeset_lab.data.landscape import CHANGES, COVERS, FINE, PIXEL_M, block_mean
 from georeset_lab.data.modality import Calibration, Modality
-from georeset_lab.data.place import CLASSES, CROPS, Place, draw_place, stream
+from georeset_lab.data.place import CLASSES, CROPS, stream
+from georeset_lab.data.radar import backscatter
 from georeset_lab.data.scene import Scene
-from georeset_lab.data.season import State, Surface, backscatter, draw_surface, ground_state
 from georeset_lab.data.sensors import sensor
+from georeset_lab.data.world import SCENE_CRS, World, build_world
 from georeset_lab.errors import ShapeMismatch, UnknownModality
 
 SIMULATED = ("s2", "l8", "s1", "hyper", "dem")
@@ -60,53 +58,6 @@ VV_RANGE_DB = {
     "built": (-20.0, 4.0), "bare": (-26.0, -6.0),
 }  # fmt: skip
 """The same for Sentinel-1 VV gamma nought with its speckle, dB."""
-
-_CRS = "EPSG:32718"
-_CENTRE = (718850.0, 5698970.0)  # lon -72.48, lat -38.83: the Chilean river town of the design's example
-_L8 = tuple(
-    BandSpec(f"SR_B{i + 1}", c, w, 30)
-    for i, (c, w) in enumerate(
-        ((0.443, 0.016), (0.482, 0.06), (0.561, 0.057), (0.655, 0.037), (0.865, 0.028), (1.609, 0.085), (2.201, 0.187))
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _World:
-    """One place with its ground, dates and grid."""
-
-    place: Place
-    land: Landscape
-    surface: Surface
-    size: tuple[int, int]
-    origin: tuple[float, float]
-    days: dict[str, np.ndarray]
-    """Days since 1 January of the place's year, of each modality's acquisitions."""
-    change_day: float
-    skies: dict[str, list[observe.Sky]]
-    known: dict[tuple[str, int], State]
-    """States worked out so far: sensor and truth look at the same one."""
-
-    def state(self, name: str, t: int) -> State:
-        """The ground at acquisition ``t`` of a modality."""
-        if (name, t) not in self.known:
-            day = float(self.days[name][t])
-            rain = float(stream(self.place.seed, f"rain-{name}-{t}").random())
-            rain = rain if name == "s1" else rain**2  # clear skies follow dry days
-            sun = self.skies[name][t].elevation if name in self.skies else np.pi / 4
-            after = day > self.change_day
-            self.known[name, t] = ground_state(self.land, self.surface, day % 365, rain, sun, after=after)
-        return self.known[name, t]
-
-    def time(self, name: str) -> np.ndarray:
-        """Acquisition times of a modality, datetime64[ns]."""
-        start = np.datetime64(f"{self.place.year}-01-01T14:37:00", "s")
-        return (start + (self.days[name] * 86400).astype("timedelta64[s]")).astype("datetime64[ns]")
-
-    def grid(self, pixel_m: float) -> GeoBox:
-        """Pixels of this size over the scene; the last row and column may reach past it."""
-        shape = tuple(-(-int(n * PIXEL_M) // int(pixel_m)) for n in self.size)
-        return GeoBox(shape, Affine(pixel_m, 0, self.origin[0], 0, -pixel_m, self.origin[1]), _CRS)
 
 
 def simulate_scene(
@@ -160,52 +111,19 @@ def simulate_scene(
     rows, cols = size if size is not None else (192, 192)
     if min(rows, cols, dates) < 1 or seed < 0:
         raise ShapeMismatch(
-            f"A scene of size {(rows, cols)} with {dates} dates and seed {seed} cannot be: rows, columns and dates must be at "
-            "least 1, the seed at least 0. Pass for example simulate_scene(seed=1, size=(96, 96), dates=3)."
+            f"A scene of size {(rows, cols)} with {dates} dates and seed {seed} cannot be: rows, columns and dates must "
+            "be at least 1, the seed at least 0. Pass for example simulate_scene(seed=1, size=(96, 96), dates=3)."
         )
-    world = _world(seed, (int(rows), int(cols)), dates)
+    world = build_world(seed, (int(rows), int(cols)), dates)
     makers = {"s2": _s2, "l8": _l8, "s1": _s1, "hyper": _hyper, "dem": _dem}
     spectra = endmembers(world.place)
     made = {name: makers[name](world, spectra) for name in modalities}
-    return Scene(made, crs=CRS(_CRS), name=f"simulated-{seed}", truth=_truth(world))
-
-
-def _world(seed: int, size: tuple[int, int], dates: int) -> _World:
-    place = draw_place(seed)
-    # Whole 60 m pixels, and enough ground for a landscape to form; the scene is a part of it.
-    shape = (max(48, -(-size[0] // 6) * 6), max(48, -(-size[1] // 6) * 6))
-    land = build_landscape(place, shape)
-    rng = stream(seed, "dates")
-    middle = rng.uniform(0, 365) if seed else 20.0  # seed 0: southern summer
-    span = float(rng.uniform(50, 260)) if seed else 150.0
-    spread = np.linspace(-0.5, 0.5, dates) if dates > 1 else np.zeros(1)
-    base = np.round(middle + span * spread + (rng.uniform(-6, 6, dates) if dates > 1 else 0))
-    days = {
-        "s2": base,
-        "l8": base + rng.integers(-4, 5, dates),
-        "s1": base + rng.integers(-3, 4, dates),
-        "hyper": base[dates // 2 : dates // 2 + 1] + rng.integers(-2, 3),
-    }
-    days = {name: np.sort(d) for name, d in days.items()}
-    change_day = float(middle + span * rng.uniform(-0.3, 0.3)) if dates > 1 else np.inf
-    clear = {"s2": int(rng.integers(dates)), "l8": int(rng.integers(dates)), "hyper": 0}
-    skies = {name: _skies(place, shape, name, days[name], best) for name, best in clear.items()}
-    origin = (
-        np.floor((_CENTRE[0] - size[1] * PIXEL_M / 2) / 60) * 60,
-        np.ceil((_CENTRE[1] + size[0] * PIXEL_M / 2) / 60) * 60,
-    )
-    return _World(place, land, draw_surface(land), size, origin, days, change_day, skies, {})
-
-
-def _skies(place: Place, shape: tuple[int, int], name: str, days: np.ndarray, best: int) -> list[observe.Sky]:
-    """Sun, air and clouds of every overpass; there is no cloud on the ``best``."""
-    return [
-        observe.draw_sky(place, shape, float(day) % 365, f"{name}-{t}", clear=t == best) for t, day in enumerate(days)
-    ]
+    return Scene(made, crs=CRS(SCENE_CRS), name=f"simulated-{seed}", truth=_truth(world))
 
 
 def _optical(
-    world: _World, name: str, bands: tuple[BandSpec, ...], spectra: np.ndarray, *, pixel_m: float, noise: tuple[float, float],
+    world: World, name: str, bands: tuple[BandSpec, ...], spectra: np.ndarray, *, pixel_m: float,
+    noise: tuple[float, float],
 ) -> np.ndarray:  # fmt: skip
     """Reflectance of every date, (T, C, y, x), on the whole landscape."""
     cubes = []
@@ -213,20 +131,18 @@ def _optical(
         state = world.state(name, t)
         light = observe.sunlight(world.land.slope_y, world.land.slope_x, sky)
         rng = stream(world.place.seed, f"noise-{name}-{t}")
-        cubes.append(
-            observe.see_optical(state.weights, spectra, bands, sky, light, rng, pixel_m=pixel_m, noise=noise)
-        )
+        cubes.append(observe.see_optical(state.weights, spectra, bands, sky, light, rng, pixel_m=pixel_m, noise=noise))
     return np.stack(cubes)
 
 
 def _modality(
-    world: _World, name: str, values: np.ndarray, bands: tuple[BandSpec, ...], calibration: Calibration,
+    world: World, name: str, values: np.ndarray, bands: tuple[BandSpec, ...], calibration: Calibration,
     pixel_m: float, time: np.ndarray, mask: np.ndarray | None, sensor_name: str | None,
 ) -> Modality:  # fmt: skip
     """Cut to the asked size and give coordinates."""
     grid = world.grid(pixel_m)
     ny, nx = grid.shape
-    coords: dict[str, Any] = {**xr_coords(grid, always_yx=True), "time": time}
+    coords: dict[Any, Any] = {**xr_coords(grid, always_yx=True), "time": time}
     raw = xr.DataArray(
         np.ascontiguousarray(values[:, :, :ny, :nx]),
         dims=("time", "band", "y", "x"),
@@ -248,30 +164,32 @@ def _stored(physical: np.ndarray, scale: float, offset: float) -> np.ndarray:
 def _mask(skies: list[observe.Sky], factor: int) -> np.ndarray:
     """True where any part of the pixel is under cloud or shadow, (T, y, x)."""
     masks = [sky.unusable for sky in skies]
-    return np.stack([observe.block_mean(m.astype(float), factor) > 0 for m in masks])
+    return np.stack([block_mean(m.astype(float), factor) > 0 for m in masks])
 
 
 def _calibration(n: int, scale: float, offset: float, nodata: float) -> Calibration:
     return Calibration(scale=(scale,) * n, offset=(offset,) * n, nodata=nodata)
 
 
-def _s2(world: _World, spectra: np.ndarray) -> Modality:
+def _s2(world: World, spectra: np.ndarray) -> Modality:
     bands = sensor("sentinel-2-l2a").bands
     seen = _optical(world, "s2", bands, spectra, pixel_m=10, noise=(0.0008, 0.006))
     # As in products since baseline 04.00: 10000 * reflectance + 1000.
     calibration = _calibration(len(bands), 1e-4, -0.1, 0)
-    raw = _stored(seen, 1e-4, -0.1)
-    return _modality(world, "s2", raw, bands, calibration, 10, world.time("s2"), _mask(world.skies["s2"], 1), "sentinel-2-l2a")
+    raw, mask = _stored(seen, 1e-4, -0.1), _mask(world.skies["s2"], 1)
+    return _modality(world, "s2", raw, bands, calibration, 10, world.time("s2"), mask, "sentinel-2-l2a")
 
 
-def _l8(world: _World, spectra: np.ndarray) -> Modality:
-    seen = _optical(world, "l8", _L8, spectra, pixel_m=30, noise=(0.0012, 0.005))
-    calibration = _calibration(len(_L8), 2.75e-5, -0.2, 0)
-    raw = _stored(seen, 2.75e-5, -0.2)
-    return _modality(world, "l8", raw, _L8, calibration, 30, world.time("l8"), _mask(world.skies["l8"], 3), "landsat-8-l2")
+def _l8(world: World, spectra: np.ndarray) -> Modality:
+    # Surface reflectance only: heat is not simulated.
+    bands = tuple(b for b in sensor("landsat-8-l2").bands if b.kind == "reflectance")
+    seen = _optical(world, "l8", bands, spectra, pixel_m=30, noise=(0.0012, 0.005))
+    calibration = _calibration(len(bands), 2.75e-5, -0.2, 0)
+    raw, mask = _stored(seen, 2.75e-5, -0.2), _mask(world.skies["l8"], 3)
+    return _modality(world, "l8", raw, bands, calibration, 30, world.time("l8"), mask, "landsat-8-l2")
 
 
-def _s1(world: _World, spectra: np.ndarray) -> Modality:
+def _s1(world: World, spectra: np.ndarray) -> Modality:
     rng = stream(world.place.seed, "radar")
     look = np.radians(78.0 if rng.random() < 0.5 else 282.0)  # ascending or descending, right-looking
     cubes = []
@@ -287,7 +205,7 @@ def _s1(world: _World, spectra: np.ndarray) -> Modality:
     return _modality(world, "s1", raw, bands, calibration, 10, world.time("s1"), None, "sentinel-1-rtc")
 
 
-def _hyper(world: _World, spectra: np.ndarray) -> Modality:
+def _hyper(world: World, spectra: np.ndarray) -> Modality:
     bands = observe.hyperspectral_bands()
     seen = _optical(world, "hyper", bands, spectra, pixel_m=30, noise=(0.0015, 0.006))
     raw = np.clip(np.round(seen * 1e4), -1000, 32767).astype(np.int16)
@@ -295,7 +213,7 @@ def _hyper(world: _World, spectra: np.ndarray) -> Modality:
     return _modality(world, "hyper", raw, bands, calibration, 30, world.time("hyper"), None, None)
 
 
-def _dem(world: _World, spectra: np.ndarray) -> Modality:
+def _dem(world: World, spectra: np.ndarray) -> Modality:
     bands = sensor("copernicus-dem").bands
     heights = observe.see_elevation(world.land.elevation, stream(world.place.seed, "noise-dem"))
     calibration = Calibration(scale=(1.0,), offset=(0.0,), nodata=-32767.0)
@@ -304,7 +222,7 @@ def _dem(world: _World, spectra: np.ndarray) -> Modality:
     return _modality(world, "dem", raw, bands, calibration, 30, time, None, "copernicus-dem")
 
 
-def _truth(world: _World) -> xr.Dataset:
+def _truth(world: World) -> xr.Dataset:
     """What is really there, on the 10 m grid."""
     land, surface = world.land, world.surface
     skies = {name: world.skies[name] for name in ("s2", "l8")}
@@ -339,12 +257,12 @@ def _truth(world: _World) -> xr.Dataset:
         for kind in ("cloud", "shadow"):
             stack = np.stack([getattr(sky, kind)[cut] for sky in list_]).astype(np.float32)
             data[f"{kind}_{name}"] = ((f"time_{name}", "y", "x"), stack, {"units": "1"})
-    coords: dict[str, Any] = dict(xr_coords(grid, always_yx=True))
+    coords: dict[Any, Any] = dict(xr_coords(grid, always_yx=True))
     coords |= {f"time_{name}": world.time(name) for name in skies}
     return xr.Dataset(data, coords=coords, attrs={"place": _describe(world), "seed": world.place.seed})
 
 
-def _describe(world: _World) -> str:
+def _describe(world: World) -> str:
     place = world.place
     return (
         f"{place.climate}, latitude {place.latitude:.0f}, {place.water}, hills of {place.relief_m:.0f} m, "

@@ -1,4 +1,4 @@
-"""The built part of a simulated landscape: a town with a street grid, blocks of roofs and gardens, and country roads."""
+"""The built part of a simulated landscape: a town of streets, blocks, roofs and gardens, and country roads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def _site(rng: np.random.Generator, terrain: Terrain, shape: tuple[int, int]) ->
     row, col = tries[:, 0].astype(int), tries[:, 1].astype(int)
     wet = terrain.depth[row, col] > 0
     steep = ndimage.gaussian_filter(terrain.slope, 20)
-    cost = steep[row, col] / (steep.mean() + 0.01) * 2 + np.abs(terrain.river_m[row, col] - 250) / 500 + 5 * wet + rng.random(40)
+    away = np.abs(terrain.river_m[row, col] - 250) / 500
+    cost = steep[row, col] / (steep.mean() + 0.01) * 2 + away + 5 * wet + rng.random(40)
     best = int(cost.argmin())
     return float(tries[best, 0]), float(tries[best, 1])
 
