@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from georeset_lab.embed.expert import fuse
-from georeset_lab.embed.locate import center_of
+from georeset_lab.embed.locate import center_of, crs_name
 from georeset_lab.embed.manifest import plain
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def pixel_dataset(emb: Embeddings, row: int, col: int) -> xr.Dataset:
             "modality": list(emb.modalities),
             **{"row": row, "col": col, "x": float(x), "y": float(y)},
         },
-        attrs={**plain_attrs(emb.attrs), "crs": str(emb.grid.crs)},
+        attrs={**plain_attrs(emb.attrs), "crs": crs_name(emb.grid)},
     )
 
 
 def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance as NetCDF, GeoTIFF and Zarr can all hold it: numbers and text; truth as 0 or 1, anything nested as JSON.
+    """Provenance as NetCDF, GeoTIFF and Zarr can all hold it: numbers and text.
 
-    What is None is left out.
+    Truth becomes 0 or 1, anything nested its JSON; what is None is left out.
     """
     out: dict[str, Any] = {}
     for key, value in plain(dict(attrs)).items():

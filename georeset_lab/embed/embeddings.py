@@ -12,7 +12,7 @@ import xarray as xr
 from georeset_lab.embed.arrays import as_dataarray, pixel_dataset
 from georeset_lab.embed.expert import FORMS, Expert, Form, Quantization, quantize
 from georeset_lab.embed.fused import FusedMap
-from georeset_lab.embed.locate import pixel_of, window_of
+from georeset_lab.embed.locate import crs_name, pixel_of, window_of
 from georeset_lab.errors import ShapeMismatch, UnknownModality
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Embeddings(FusedMap):
         where = "in memory" if self.in_memory else "in a store"
         return (
             f"<Embeddings {height} x {width} x {self.dim}, {', '.join(self.modalities)}, {self.dtype} {where}, "
-            f"{self.grid.crs}>"
+            f"{crs_name(self.grid)}>"
         )
 
     def _repr_html_(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from georeset_lab.embed.arrays import plain_attrs
 from georeset_lab.embed.expert import FORMS, Form, Quantization
-from georeset_lab.embed.locate import crs_of
+from georeset_lab.embed.locate import crs_name, crs_of
 from georeset_lab.embed.manifest import plain
 from georeset_lab.errors import ShapeMismatch
 
@@ -171,7 +171,7 @@ class Layout:
     def _place_attrs(self) -> dict[str, Any]:
         """CRS and affine as the Zarr conventions "proj:" and "spatial:" (version 1) have them, beside the CF ones."""
         box = self.grid.boundingbox
-        code = str(self.grid.crs)
+        code = crs_name(self.grid)
         return {
             "zarr_conventions": _CONVENTIONS,
             "spatial:dimensions": ["y", "x"],
@@ -179,7 +179,7 @@ class Layout:
             "spatial:transform": list(tuple(self.grid.affine)[:6]),
             "spatial:bbox": [box.left, box.bottom, box.right, box.top],
             "proj:wkt2": crs_of(self.grid).to_wkt(),
-            **({"proj:code": code} if re.fullmatch(r"[A-Z]+:[0-9]+", code) else {}),
+            **({"proj:code": code} if code.startswith("EPSG:") else {}),
         }
 
     def _array_attrs(self, expert: str, array: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import Transformer
 
-__all__ = ["center_of", "crs_of", "describe", "lonlat_of", "pixel_of", "window_of"]
+__all__ = ["center_of", "crs_name", "crs_of", "describe", "lonlat_of", "pixel_of", "window_of"]
 
 _ROUNDING = 1e-6
 """Pixels; a point this far outside the edge is on it, as coordinates printed with 9 digits may be."""
@@ -40,6 +40,12 @@ def crs_of(grid: GeoBox) -> CRS:
             "The grid of these embeddings has no CRS, so nothing can be placed on Earth. Give one to GeoBox."
         )
     return grid.crs
+
+
+def crs_name(grid: GeoBox) -> str:
+    """Short name of a CRS: its EPSG code, or its name if it has none."""
+    crs = crs_of(grid)
+    return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
 
 
 def _apply(affine: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,5 +200,5 @@ def describe(grid: GeoBox) -> str:
     box = grid.boundingbox
     return (
         f"lon {lon.min():.5f} to {lon.max():.5f}, lat {lat.min():.5f} to {lat.max():.5f} "
-        f"({grid.crs}: {box.left:.0f} to {box.right:.0f}, {box.bottom:.0f} to {box.top:.0f})"
+        f"({crs_name(grid)}: {box.left:.0f} to {box.right:.0f}, {box.bottom:.0f} to {box.top:.0f})"
     )

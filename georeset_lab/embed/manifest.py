@@ -6,7 +6,6 @@ and checksum of its chunk files, after they are on the disk, and a reader compar
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from georeset_lab.errors import StoreError
+from georeset_lab.files import seal, sha256, unseal, write_atomic
 
 __all__ = [
     "Journal",
@@ -63,7 +63,7 @@ def seal_of(path: Path) -> Seal:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a whole (small) file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path.read_bytes())
 
 
 def fsync_path(path: Path) -> None:
@@ -79,15 +79,9 @@ def fsync_path(path: Path) -> None:
 
 
 def write_manifest(root: Path, body: Mapping[str, Any]) -> None:
-    """Write the sealed manifest under a temporary name and rename it."""
-    text = canonical(body)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    partial = root / f".{MANIFEST}.partial"
-    with partial.open("w", encoding="utf-8") as f:
-        f.write(f'{{"sha256":"{digest}",\n"body":{text}}}\n')
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(partial, root / MANIFEST)
+    """Write the manifest with a seal of its own content; it is whole or absent."""
+    # In one order, so that a store that was interrupted ends as the same bytes as one that was not.
+    write_atomic(root / MANIFEST, seal(json.loads(canonical(body))))
     fsync_path(root)
 
 
@@ -101,23 +95,20 @@ def read_manifest(root: Path) -> dict[str, Any]:
     """
     path = root / MANIFEST
     try:
-        whole = json.loads(path.read_bytes())
-        body, digest = whole["body"], whole["sha256"]
+        body = unseal(path.read_bytes())
     except FileNotFoundError as err:
         raise StoreError(
             f"{root} has no {MANIFEST}, so it is not a store of embeddings of this package. "
             "Open other Zarr data with georeset_lab.load_scene(path) or xarray.open_zarr(path)."
         ) from err
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{path} is damaged ({err}). Write the store again, or restore it from a copy.") from err
-    if hashlib.sha256(canonical(body).encode()).hexdigest() != digest:
-        raise StoreError(f"{path} is damaged: its checksum differs. Write the store again, or restore it from a copy.")
+    except (OSError, ValueError) as err:
+        raise StoreError(f"{path} is damaged: {err}. Write the store again, or restore it from a copy.") from err
     if body.get("format") != FORMAT or body.get("version") != VERSION:
         raise StoreError(
             f"{root} is of format {body.get('format')!r} version {body.get('version')!r}; this package reads "
             f"{FORMAT!r} version {VERSION}. Install the version of georeset-lab that wrote it, or write it again."
         )
-    return dict(body)
+    return body
 
 
 class Journal:
@@ -130,7 +121,7 @@ class Journal:
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line: its checksum, a space, its JSON. Durable when this returns."""
         text = canonical(entry)
-        line = f"{hashlib.sha256(text.encode()).hexdigest()[:16]} {text}\n".encode()
+        line = f"{sha256(text.encode())[:16]} {text}\n".encode()
         with self._lock, self.path.open("ab") as f:
             # A kill may have left half a line; start a new one, so that only that half is lost.
             if f.tell() and not self._ends_a_line():
@@ -148,7 +139,7 @@ class Journal:
         found = []
         for line in lines:
             digest, _, text = line.partition(b" ")
-            if text and hashlib.sha256(text).hexdigest()[:16].encode() == digest:
+            if text and sha256(text)[:16].encode() == digest:
                 found.append(json.loads(text))
         return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from georeset_lab.embed.locate import crs_of
+from georeset_lab.embed.locate import crs_name, crs_of
 from georeset_lab.embed.pictures import axes_rgb, certainty_image, certainty_palette, pca_axes, pca_rgb, png_data_url
 from georeset_lab.errors import ShapeMismatch
 
@@ -83,8 +83,10 @@ def plot_embeddings(
     mean, variance, observed, step = thinned(emb)
     flat, seen, size = mean.reshape(-1, emb.dim), observed.reshape(-1), (observed.shape[0], observed.shape[1])
     if kind == "certainty":
-        image = certainty_image(1 - variance.mean(axis=2), observed).rgba()
-        title = "Certainty"
+        certainty = 1 - variance.mean(axis=2)
+        image = certainty_image(certainty, observed).rgba()
+        low, high = np.percentile(certainty[observed], (2, 98)) if observed.any() else (0.0, 0.0)
+        title = f"Certainty, mostly {low:.2f} to {high:.2f}"
     elif bands is not None or kind == "axes":
         chosen = bands or (0, 1, 2)
         image = axes_rgb(flat, seen, size, chosen)
@@ -94,7 +96,7 @@ def plot_embeddings(
         share = pca_axes(flat, seen)[2].sum()
         title = f"Embedding, PCA as colour ({share:.0%} of the variance)"
     if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+        _, ax = plt.subplots(figsize=(6.4, 5.6), layout="compressed")
     _place(ax, image, emb, step)
     ax.set_title(title)
     if kind == "certainty":
@@ -126,8 +128,9 @@ def _place(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
     ax.set_facecolor(MISSING)
     names = ("longitude", "latitude") if crs.geographic else ("easting", "northing")
     ax.set_xlabel(f"{names[0]} ({unit})")
-    ax.set_ylabel(f"{names[1]} ({unit}), {crs}" if len(str(crs)) < 16 else f"{names[1]} ({unit})")
+    ax.set_ylabel(f"{names[1]} ({unit}), {crs_name(emb.grid)}")
     ax.ticklabel_format(useOffset=False, style="plain")
+    ax.locator_params(axis="x", nbins=5)
 
 
 def _colourbar(ax: Axes) -> None:
@@ -135,8 +138,7 @@ def _colourbar(ax: Axes) -> None:
     from matplotlib.colors import ListedColormap, Normalize
 
     scale = ScalarMappable(Normalize(0, 1), ListedColormap(certainty_palette() / 255))
-    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))  # as high as the map, whatever its shape
-    ax.figure.colorbar(scale, cax=beside, label="certainty, mean of 1 - variance (dark = unsure)")
+    ax.figure.colorbar(scale, ax=ax, label="certainty, mean of 1 - variance (dark = unsure)")
 
 
 def embeddings_html(emb: Embeddings) -> str:
@@ -148,7 +150,7 @@ def embeddings_html(emb: Embeddings) -> str:
     rows: dict[str, str] = {
         "size": f"{height} x {width} pixels, {emb.dim} dimensions",
         "experts": ", ".join(emb.modalities),
-        "pixel": f"{pixel} in units of {emb.grid.crs}",
+        "pixel": f"{pixel} in units of {crs_name(emb.grid)}",
         "held as": f"{emb.dtype} {'in memory' if emb.in_memory else 'in a store'}, {size:.1f} MB",
     }
     rows |= {k: str(emb.attrs[k]) for k in ("model", "version", "dates", "seed") if k in emb.attrs}

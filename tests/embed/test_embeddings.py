@@ -15,14 +15,9 @@ from georeset_lab.embed.embeddings import Embeddings, Expert
 from georeset_lab.errors import MissingCRS, OutsideScene, ShapeMismatch, UnknownModality
 
 ATTRS = {
-    "model": "default",
-    "seed": 3,
-    "mixed": None,
-    "quick": True,
-    "share": np.float32(0.5),
-    "bands": {"s2": ["B02", "B03"]},
-    "dates": {"s2": ["2020-06-01"]},
-}
+    "model": "default", "seed": 3, "none": None, "quick": True, "share": np.float32(0.5),
+    "bands": {"s2": ["B02", "B03"]}, "dates": {"s2": ["2020-06-01"]},
+}  # fmt: skip
 
 
 def grid(height: int = 20, width: int = 30, *, left: float = 500_000.0, top: float = 4_100_000.0) -> GeoBox:
