@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from georeset_lab.embed.metrics import scores
-from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_path, fit_temperature, softmax
+from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_path, fit_temperature, shrinkage, softmax
 
-__all__ = ["CrossFit", "Features", "cross_fit"]
+__all__ = ["CrossFit", "Features", "cross_fit", "usual_temperature"]
 
 UNTESTED_PENALTY = 0.1
 """C where nothing can be held out: stronger than scikit-learn's 1, which over-fits 5 labels in 64 dimensions."""
@@ -55,8 +55,10 @@ class CrossFit:
 
     penalty: float
     """C with the least held-out log loss; `UNTESTED_PENALTY` without folds."""
-    temperature: float
-    """From all held-out predictions with that C; 1 without folds."""
+    temperature: float | None
+    """Of the moderated logits, from all held-out predictions with that C; None without folds."""
+    plain_temperature: float
+    """Of the logits of plain logistic regression; 1 without folds."""
     fold_scores: dict[str, np.ndarray]
     """Metric -> (n_folds,) float64. For each fold, C and temperature were chosen on the other folds."""
 
@@ -71,43 +73,73 @@ def cross_fit(
 ) -> CrossFit:
     """Choose C and temperature by held-out log loss, and score each fold with what the other folds would choose."""
     if not splits:
-        penalty = penalties[0] if len(penalties) == 1 else UNTESTED_PENALTY
-        return CrossFit(penalty, 1.0, {})
-    standard = {"center": features.center, "scale": features.scale}
-    fits = [fit_path(features.x[t], y[t], penalties, n_classes=n_classes, **standard) for t, _ in splits]
-    loss = np.array(
-        [[_log_loss(fit, features, y, test) for fit in row] for row, (_, test) in zip(fits, splits, strict=True)]
-    )
-    best = _argmin(loss.sum(axis=0))
-    logits: dict[tuple[int, int], np.ndarray] = {}
-
-    def held_out(fold: int, choice: int) -> np.ndarray:
-        if (fold, choice) not in logits:
-            train, test = splits[fold]
-            logits[fold, choice] = fits[fold][choice].with_spread(features.x[train]).moderated(*features.take(test))
-        return logits[fold, choice]
-
-    truth = [y[test] for _, test in splits]
+        return CrossFit(penalties[0] if len(penalties) == 1 else UNTESTED_PENALTY, None, 1.0, {})
+    held = _HeldOut(features, y, splits, n_classes, penalties)
+    everything = list(range(len(splits)))
     results = []
-    for fold in range(len(splits)):
-        others = [f for f in range(len(splits)) if f != fold]
-        choice = _argmin(loss[others].sum(axis=0))
-        pooled = np.concatenate([held_out(f, choice) for f in others])
-        temperature = fit_temperature(pooled, np.concatenate([truth[f] for f in others]))
-        results.append(scores(truth[fold], softmax(held_out(fold, choice) / temperature)))
-    pooled = np.concatenate([held_out(f, best) for f in range(len(splits))])
+    for fold in everything:
+        others = [f for f in everything if f != fold]
+        choice = held.best(others)
+        logits = held.moderated(fold, choice)
+        results.append(scores(held.truth([fold]), softmax(logits / held.temperature(others, choice))))
+    best = held.best(everything)
+    plain = np.concatenate([held.fits[f][best].logits(features.x[test]) for f, (_, test) in enumerate(splits)])
     return CrossFit(
         penalty=float(penalties[best]),
-        temperature=fit_temperature(pooled, np.concatenate(truth)),
+        temperature=held.temperature(everything, best),
+        plain_temperature=fit_temperature(plain, held.truth(everything)),
         fold_scores={name: np.array([r[name] for r in results]) for name in METRICS},
     )
+
+
+def usual_temperature(fit: LinearFit, variance: np.ndarray | None) -> float:
+    """Temperature that undoes the shrinkage a typical input variance causes.
+
+    A probe is fitted on means that are as noisy as those it will meet, so its plain logits already allow for the usual
+    noise; only pixels that are surer or less sure than usual should be told apart. Before any held-out label has spoken,
+    this is what to expect.
+    """
+    return 1.0 if variance is None else float(np.median(shrinkage(fit.input_variance(variance))))
+
+
+class _HeldOut:
+    """Fits of every fold and penalty, and what they say about the samples they have not seen."""
+
+    def __init__(
+        self,
+        features: Features,
+        y: np.ndarray,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        n_classes: int,
+        penalties: Sequence[float],
+    ) -> None:
+        self.features, self.y, self.splits = features, y, splits
+        standard = {"center": features.center, "scale": features.scale}
+        self.fits = [fit_path(features.x[t], y[t], penalties, n_classes=n_classes, **standard) for t, _ in splits]
+        rows = zip(self.fits, splits, strict=True)
+        self.loss = np.array([[_log_loss(fit, features, y, test) for fit in row] for row, (_, test) in rows])
+        self._logits: dict[tuple[int, int], np.ndarray] = {}
+
+    def truth(self, folds: Sequence[int]) -> np.ndarray:
+        return np.concatenate([self.y[self.splits[f][1]] for f in folds])
+
+    def best(self, folds: Sequence[int]) -> int:
+        """Penalty with the least loss over the folds; the first, strongest one among equals."""
+        return int(np.argmin(np.round(self.loss[folds].sum(axis=0), 9)))
+
+    def moderated(self, fold: int, choice: int) -> np.ndarray:
+        if (fold, choice) not in self._logits:
+            train, test = self.splits[fold]
+            fit = self.fits[fold][choice].with_spread(self.features.x[train])
+            self._logits[fold, choice] = fit.moderated(*self.features.take(test))
+        return self._logits[fold, choice]
+
+    def temperature(self, folds: Sequence[int], choice: int) -> float:
+        logits = np.concatenate([self.moderated(f, choice) for f in folds])
+        usual = usual_temperature(self.fits[folds[0]][choice], self.features.variance)
+        return fit_temperature(logits, self.truth(folds), usual=usual)
 
 
 def _log_loss(fit: LinearFit, features: Features, y: np.ndarray, test: np.ndarray) -> float:
     proba = softmax(fit.logits(features.x[test]))[np.arange(test.size), y[test]]
     return float(-np.log(np.maximum(proba, 1e-12)).sum())
-
-
-def _argmin(losses: np.ndarray) -> int:
-    """The first, strongest penalty among equals."""
-    return int(np.argmin(np.round(losses, 9)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_path", "fit_temperature", "softmax"]
+__all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_path", "fit_temperature", "shrinkage", "softmax"]
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)
 """Values of C tried, strong to weak penalty (methods.md section 7)."""
@@ -82,18 +82,27 @@ class LinearFit:
         return np.stack([((z @ root.T) ** 2).sum(axis=1) for root in self.spread], axis=1)
 
     def moderated(self, x: np.ndarray, variance: np.ndarray | None) -> np.ndarray:
-        """(n, K) logits shrunk by their variance: l_k / sqrt(1 + pi / 8 * (K / (K - 1))^2 * (s_in,k + s_w,k)).
-
-        Notes
-        -----
-        MacKay's (1992) probit approximation. What decides is not a logit but its distance to the others; with weights
-        that sum to zero, that distance is K / (K - 1) times the logit (ours), so two classes give his formula exactly.
-        """
+        """(n, K) logits shrunk by their variance; without any variance, those of plain logistic regression."""
         total = self.weight_variance(x)
         if variance is not None:
             total = total + self.input_variance(variance)
-        k = self.n_classes
-        return self.logits(x) / np.sqrt(1 + np.pi / 8 * (k / (k - 1)) ** 2 * total)
+        return self.logits(x) * shrinkage(total)[:, None]
+
+
+def shrinkage(logit_variance: np.ndarray) -> np.ndarray:
+    """Factor (n,) on the logits of each sample, given the variance of each of them (n, K): 1 / sqrt(1 + pi / 8 * s).
+
+    Notes
+    -----
+    MacKay's (1992) probit approximation of the mean probability over a Gaussian logit. What decides is not a logit but
+    its distance to the others, so s is the variance of that distance, averaged over the pairs of classes: as weights sum
+    to zero over the classes, it is 2 / (K - 1) * sum_k s_k (ours). Two classes give his formula exactly. One factor for
+    all classes leaves the order of the logits as it is; shrinking each by its own variance cost one to three points of
+    balanced accuracy at 3 to 30 labels per class (Chile chip of terramind-chips, untrained encoder).
+    """
+    k = logit_variance.shape[1]
+    total = logit_variance.sum(axis=1) * (2 / (k - 1))
+    return np.asarray(1 / np.sqrt(1 + np.pi / 8 * total), dtype=logit_variance.dtype)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -126,23 +135,24 @@ def fit_path(
     return fits
 
 
-def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """Temperature T that makes held-out logits / T most likely; 1 if there are none.
+def fit_temperature(logits: np.ndarray, y: np.ndarray, *, usual: float = 1.0) -> float:
+    """Temperature T that makes held-out logits / T most likely; ``usual`` if there are none.
 
-    A prior N(0, 0.5^2) on ln T counts as one more sample, so that few labels cannot claim certainty or its absence.
+    A prior on ln T, normal around ln ``usual`` with spread 0.5, counts as one more sample, so that few labels cannot
+    claim certainty or its absence.
     """
     if not y.size:
-        return 1.0
+        return usual
     from scipy.optimize import minimize_scalar
 
     def loss(log_t: float) -> float:
-        scaled = logits / np.exp(log_t)
+        scaled = logits / (usual * np.exp(log_t))
         top = scaled.max(axis=1)
         normal = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
         return float((normal - scaled[np.arange(y.size), y]).sum() + 0.5 * (log_t / _LOG_T_SPREAD) ** 2)
 
     found = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded")
-    return float(np.exp(found.x))
+    return float(usual * np.exp(found.x))
 
 
 def _logistic(z: np.ndarray, codes: np.ndarray, penalties: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.probe_fit import LinearFit
+from georeset_lab.embed.probe_fit import LinearFit, shrinkage
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from georeset_lab.embed.embeddings import Embeddings
-    from georeset_lab.embed.probe import Probe
+    from georeset_lab.embed.probe_model import Probe
 
 __all__ = ["predict_map"]
 
@@ -46,7 +46,8 @@ def predict_map(probe: Probe, emb: Embeddings, *, uncertainty: bool) -> xr.Datas
         for start in range(0, rows.size, CHUNK_PIXELS):
             part = slice(start, start + CHUNK_PIXELS)
             at = rows[part], cols[part]
-            values = _predict(fit, x[part], v[part] if uncertainty else None, probe.temperature_)
+            temperature = probe.temperature_ if uncertainty else probe.plain_temperature_
+            values = _predict(fit, x[part], v[part] if uncertainty else None, temperature)
             label[at] = values.pop("label")
             proba[:, *at] = values.pop("probability").T
             for name, value in values.items():
@@ -58,10 +59,9 @@ def _predict(fit: LinearFit, x: np.ndarray, v: np.ndarray | None, temperature: f
     logits = fit.logits(x)
     out: dict[str, np.ndarray] = {}
     if v is not None:
-        k = fit.n_classes
-        s_in = fit.input_variance(np.nan_to_num(v, nan=0.0))
+        s_in = fit.input_variance(np.nan_to_num(v, nan=0.0))  # published embeddings have no variance
         s_w = fit.weight_variance(x)
-        logits = logits / np.sqrt(1 + np.float32(np.pi / 8 * (k / (k - 1)) ** 2) * (s_in + s_w))
+        logits = logits * shrinkage(s_in + s_w)[:, None]
         win = logits.argmax(axis=1)[:, None]
         out["input_uncertainty"] = np.sqrt(np.take_along_axis(s_in, win, axis=1)[:, 0])
         out["weight_uncertainty"] = np.sqrt(np.take_along_axis(s_w, win, axis=1)[:, 0])

@@ -85,7 +85,12 @@ def report_table(rows: Mapping[str, CrossFit], *, n_labels: int, n_folds: int, n
             values = cross.fold_scores.get(metric, np.array([np.nan]))
             row[metric] = float(values.mean())
             row[f"{metric}_sd"] = float(values.std(ddof=1)) if values.size > 1 else float("nan")
-        table[name] = row | {"C": cross.penalty, "temperature": cross.temperature, "labels": n_labels, "folds": n_folds}
+        table[name] = row | {
+            "C": cross.penalty,
+            "temperature": np.nan if cross.temperature is None else cross.temperature,
+            "labels": n_labels,
+            "folds": n_folds,
+        }
     frame = pd.DataFrame.from_dict(table, orient="index")
     frame.index.name = "features"
     frame.attrs["notes"] = list(notes)

@@ -12,7 +12,7 @@ from georeset_lab.errors import CheckpointError, InvalidOption
 from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.probe import Probe
+    from georeset_lab.embed.probe_model import Probe
 
 __all__ = ["load_probe", "save_probe"]
 
@@ -46,6 +46,7 @@ def save_probe(probe: Probe, path: str | Path) -> Path:
         "classes": list(probe.classes_),
         "penalty": probe.penalty_,
         "temperature": probe.temperature_,
+        "plain_temperature": probe.plain_temperature_,
         "seed": probe.seed,
         "notes": list(probe.notes_),
         "provenance": probe.provenance_,
@@ -69,7 +70,7 @@ def load_probe(path: str | Path) -> Probe:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    from georeset_lab.embed.probe import Probe
+    from georeset_lab.embed.probe_model import Probe
 
     folder = Path(path)
     card = _read_card(folder)
@@ -90,6 +91,7 @@ def load_probe(path: str | Path) -> Probe:
     probe = Probe(seed=card["seed"])
     probe.fit_, probe.classes_ = fit, tuple(card["classes"])
     probe.penalty_, probe.temperature_ = card["penalty"], card["temperature"]
+    probe.plain_temperature_ = card["plain_temperature"]
     probe.notes_, probe.provenance_ = tuple(card["notes"]), card["provenance"]
     probe.report_ = _report(card)
     return probe
