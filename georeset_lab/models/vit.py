@@ -50,9 +50,11 @@ class Block(nn.Module):
             False for tokens that carry no measurement; they are not attended to.
         """
         b, n, w = x.shape
-        q, k, v = self.qkv(self.norm_attention(x)).view(b, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(self.norm_attention(x)).view(b, n, 3, self.heads, w // self.heads)
+        # Turned before the axes are swapped: one pass over memory in its own order, for queries and keys together.
+        q, k = _rotate(qkv[:, :, :2], rotation).transpose(1, 3).unbind(2)
         keys = None if mask is None else mask[:, None, None, :].expand(b, self.heads, n, n)
-        mixed = F.scaled_dot_product_attention(_rotate(q, rotation), _rotate(k, rotation), v, attn_mask=keys)
+        mixed = F.scaled_dot_product_attention(q, k, qkv[:, :, 2].transpose(1, 2), attn_mask=keys)
         x = x + self.project(mixed.transpose(1, 2).reshape(b, n, w))
         return x + self.mlp(self.norm_mlp(x))
 
@@ -80,9 +82,13 @@ def rotary_table(positions_m: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
 
 
 def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = rotation
+    """Rotate (B, N, 2, heads, W / heads): each half of the channels is the other axis of the other half."""
+    cos, sin = (z[:, None, None] for z in rotation)
     half = x.shape[-1] // 2
-    return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin
+    out = x * cos
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half])
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return out
 
 
 def window_positions(size: int, cell_m: float) -> Tensor:
