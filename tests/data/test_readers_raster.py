@@ -16,7 +16,7 @@ import rasterio
 from affine import Affine
 
 from georeset_lab.data.readers.raster import read_raster, read_window
-from georeset_lab.errors import MissingCRS, SceneReadError, UnitError
+from georeset_lab.errors import GeoresetError, MissingCRS, SceneReadError, UnitError
 
 UTM = "EPSG:32633"
 
@@ -178,6 +178,22 @@ def test_a_file_cut_anywhere_gives_a_typed_error_or_exact_data(tmp_path: Path, c
             continue
         assert np.array_equal(read[0], values), f"cut at {cut} of {len(whole)} changed pixels without an error"
     assert refused >= 35
+
+
+def test_damaged_headers_give_typed_errors(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", counts(2, 130, 130), names=("B02", "B04"), compress="deflate")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for spot in rng.integers(0, 2048, 3):
+            end = int(rng.integers(0, 2))
+            damaged[len(whole) - 1 - spot if end else spot] = int(rng.integers(0, 256))
+        path.write_bytes(bytes(damaged))
+        try:
+            np.asarray(read_raster(path, crs=UTM).raw)
+        except GeoresetError:
+            continue
 
 
 def test_an_absurd_raster_stays_lazy_and_is_read_by_window_in_little_memory(tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ def test_netcdf_that_points_at_other_files_is_refused(tmp_path: Path) -> None:
         ("LC80200392015216_B1.tif", "2015-08-04"),
         ("LC09_L2SP_233087_20211231_20220101_02_T1_SR_B4.TIF", "2021-12-31"),
         ("20200604T054639_20200604T054831_T43RCP", "2020-06-04T05:46:39"),
+        ("HLS.S30.T10TEM.2020032T190000.v2.0.B04.tif", "2020-02-01"),
         ("433D_629L_3_1", "NaT"),
         ("tile_20261399.tif", "NaT"),
     ],
@@ -318,6 +319,7 @@ def test_sensors_are_guessed_only_from_names_that_say_so(name: str, expected: tu
         ("B2.tif", "B2"),
         ("x_B11_20m.tif", "B11"),
         ("x_VV.tif", "VV"),
+        ("HLS.S30.T10TEM.2020032T190000.v2.0.Fmask.tif", "Fmask"),
         ("cloud_mask.tif", "cloud_mask"),
         ("S2L2A.tif", None),
         ("B2B.tif", None),
@@ -346,6 +348,31 @@ def test_a_product_identifier_beside_the_bands_tells_the_sensor(tmp_path: Path) 
     (folder / "metadata.json").write_text(json.dumps({"PRODUCT_ID": "S2B_MSIL1C_20200604T054639_N0209_R048_T43RCP"}))
     found, _ = scan_folder(tmp_path)
     assert {k: v.sensor for k, v in found.items()} == {"s2": "sentinel-2-l1c"}
+
+
+def test_a_landsat_collection_2_folder_keeps_bands_and_quality_only(tmp_path: Path) -> None:
+    stem = "LC09_L2SP_233087_20211231_20220101_02_T1"
+    for band in ("SR_B4", "SR_B5", "ST_B10", "QA_PIXEL", "QA_RADSAT", "SR_QA_AEROSOL", "ST_EMIS"):
+        (tmp_path / f"{stem}_{band}.TIF").touch()
+    found, notes = scan_folder(tmp_path)
+    assert {k: v.sensor for k, v in found.items()} == {"l9": "landsat-9-l2"}
+    names = [band_in_name(p) for p in found["l9"].items]
+    assert names == ["QA_PIXEL", "QA_RADSAT", "B4", "B5", "B10"]
+    assert "SR_QA_AEROSOL" in notes[0]
+
+
+def test_a_sentinel2_product_folder_gives_each_band_once_at_its_finest_pixel(tmp_path: Path) -> None:
+    inside = tmp_path / "S2B_MSIL2A_20200223T032739_N9999_R018_T48QUE_20230924T183543.SAFE" / "GRANULE" / "IMG_DATA"
+    for size, bands in (("R10m", ("B02", "B04")), ("R20m", ("B02", "B05", "SCL"))):
+        (inside / size).mkdir(parents=True)
+        for band in bands:
+            (inside / size / f"T48QUE_20200223T032739_{band}_{size[1:]}.jp2").touch()
+    (inside / "MSK_DETFOO_B02.jp2").touch()
+    found, _ = scan_folder(tmp_path / inside.parts[-3])
+    assert {k: v.sensor for k, v in found.items()} == {"s2": "sentinel-2-l2a"}
+    assert sorted(p.parent.name + "/" + str(band_in_name(p)) for p in found["s2"].items) == [
+        "R10m/B02", "R10m/B04", "R20m/B05", "R20m/SCL",
+    ]  # fmt: skip
 
 
 def test_a_folder_that_says_nothing_is_refused(tmp_path: Path) -> None:

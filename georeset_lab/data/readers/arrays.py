@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.readers.dates import NOT_A_TIME, date_of, parse_date
 from georeset_lab.data.readers.grids import checked_grid, grid_from_centres, parse_crs, upright
 from georeset_lab.data.readers.piece import Piece
-from georeset_lab.errors import BandMismatch, ShapeMismatch
+from georeset_lab.errors import BandMismatch, SceneReadError, ShapeMismatch
 
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "time": ("time", "t", "timestamp", "date", "datetime"),
@@ -76,6 +78,8 @@ def _piece(
     parent: xr.Dataset | None = None,
 ) -> Piece:
     array = _with_roles(array, origin)
+    if 0 in array.shape:
+        raise SceneReadError(f"{origin} holds no pixel: its size is {dict(array.sizes)}.")
     tags = {str(k).upper(): str(v) for k, v in attrs.items() if isinstance(v, str | int | float | np.number)}
     names = _names(array, name)
     raw = array.transpose("time", "band", "y", "x").data
@@ -164,25 +168,25 @@ def grid_identity() -> Any:
     return Affine.identity()
 
 
-def _stated_crs(array: xr.DataArray, attrs: Mapping[Any, Any], parent: xr.Dataset | None) -> Any:
-    """CRS from a grid-mapping variable, else from attributes ``crs`` or ``epsg``."""
-    from odc.geo import CRS
-
+def _stated_crs(array: xr.DataArray, attrs: Mapping[Any, Any], parent: xr.Dataset | None) -> CRS | None:
+    """CRS from a grid-mapping variable, else from attributes ``crs`` or ``epsg``, else from units in degrees."""
     texts: list[Any] = []
     for variable in _mappings(array, attrs, parent):
         texts += [variable.attrs.get(k) for k in ("crs_wkt", "spatial_ref", "epsg_code")]
     texts += [attrs.get("crs"), attrs.get("epsg"), attrs.get("proj:epsg")]
-    if "lat" in array.encoding.get("coordinates", "") and not texts:
-        texts.append("EPSG:4326")
-    for text in texts:
-        if text is None or not str(text).strip():
-            continue
-        plain = re.sub(r"^\+init=", "", str(text).strip())
-        try:
-            return CRS(f"EPSG:{plain}" if plain.isdigit() else plain)
-        except Exception:  # one that does not parse is the same as none; MissingCRS follows
-            continue
-    return None
+    if "y" in array.coords and str(array.coords["y"].attrs.get("units", "")).startswith("degrees_n"):
+        texts.append("EPSG:4326")  # what the CF conventions mean by it
+    found = (_crs_of_text(str(t).strip()) for t in texts if t is not None and str(t).strip())
+    return next((crs for crs in found if crs is not None), None)
+
+
+@lru_cache(maxsize=256)  # PROJ takes seconds to give up on a damaged definition
+def _crs_of_text(text: str) -> CRS | None:
+    plain = re.sub(r"^\+init=", "", text)
+    try:
+        return CRS(f"EPSG:{plain}" if plain.isdigit() else plain)
+    except Exception:  # one that does not parse is the same as none; MissingCRS follows
+        return None
 
 
 def _mappings(array: xr.DataArray, attrs: Mapping[Any, Any], parent: xr.Dataset | None) -> Iterator[xr.DataArray]:

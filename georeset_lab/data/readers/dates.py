@@ -25,6 +25,7 @@ _TAGS = (
 _FIRST, _LAST = np.datetime64("1960-01-01"), np.datetime64("2100-01-01")
 # Landsat pre-collection scene identifier: sensor, path, row, year, day of year (LT52240631988227).
 _LANDSAT = re.compile(r"L[COTEM]\d\d{6}(\d{4})(\d{3})")
+_DAY_OF_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)(\d{3})T\d{6}(?!\d)")  # HLS: 2020001T190000
 _DATED = re.compile(
     r"(?<!\d)((?:19|20)\d\d)(-|_|)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:T(\d\d):?(\d\d):?(\d\d))?(?!\d)"
 )
@@ -68,7 +69,7 @@ def parse_date(text: object) -> np.datetime64:
 
 def date_in_name(name: str) -> np.datetime64:
     """First date written in a file or folder name, NaT if there is none."""
-    landsat = _LANDSAT.search(name)
+    landsat = _LANDSAT.search(name) or _DAY_OF_YEAR.search(name)
     if landsat and 1 <= int(landsat[2]) <= 366:
         start = np.datetime64(f"{landsat[1]}-01-01", "D")
         return (start + np.timedelta64(int(landsat[2]) - 1, "D")).astype("datetime64[ns]")

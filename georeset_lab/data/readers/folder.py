@@ -32,9 +32,10 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 )
 """Pattern in a name in lower case, modality, sensor."""
 
-_SKIPPED = re.compile(r"lulc|label|land_?cover|training|thumbnail|segm|cropcalendar|agera5|(^|_)l8_l2-st")
+_SKIPPED = re.compile(r"lulc|label|land_?cover|training|thumbnail|segm|cropcalendar|agera5|(^|_)l8_l2-st|^msk_|_pvi$")
 _BAND = re.compile(
-    r"(?:^|_)(b\d{1,2}a?|vv|vh|hh|hv|scl|qa_pixel|pixel_qa|bqa|qa60|fmask|cloud_?mask)(?:_\d{2}m)?$", re.IGNORECASE
+    r"(?:^|[_.])(b\d{1,2}a?|vv|vh|hh|hv|scl|qa_pixel|pixel_qa|qa_radsat|bqa|qa60|fmask|cloud_?mask)(?:_(\d{2})m)?$",
+    re.IGNORECASE,
 )
 _DEEPEST = 4
 _MOST_FILES = 4000
@@ -60,14 +61,23 @@ def scan_folder(folder: Path) -> tuple[dict[str, Find], list[str]]:
         Nothing in the folder is understood, or it holds too many files to look through.
     """
     found: dict[str, Find] = {}
+    whole: dict[str, Find] = {}
     skipped: list[str] = []
-    for path in _files(folder):
-        band = _BAND.search(path.stem)
-        key, sensor = _of_band_file(path, folder) if band else guess(path) or (None, None)
-        if key is None or (_SKIPPED.search(path.stem.lower()) and not band):
+    for path in _finest_copies(_files(folder)):
+        if _SKIPPED.search(path.stem.lower()):
             skipped.append(path.name)
-            continue
-        found.setdefault(key, Find(sensor)).items.append(path)
+        elif _BAND.search(path.stem):
+            key, sensor = _of_band_file(path, folder)
+            found.setdefault(key, Find(sensor)).items.append(path)
+        elif (told := guess(path)) is not None:
+            whole.setdefault(told[0], Find(told[1])).items.append(path)
+        else:
+            skipped.append(path.name)
+    for key, find in whole.items():
+        if key in found:  # a file that is no band among files that are one each: quality, thumbnails, angles
+            skipped += [p.name for p in find.items]
+        else:
+            found[key] = find
     if not found:
         names = ", ".join(sorted(set(skipped))[:8]) or "no raster at all"
         raise SceneReadError(
@@ -101,6 +111,18 @@ def band_in_name(path: Path) -> str | None:
 def _rank(modality: str) -> int:
     order = ("s2", "l", "hls", "enmap", "image", "s1", "dem")
     return next((i for i, start in enumerate(order) if modality.startswith(start)), len(order))
+
+
+def _finest_copies(paths: Iterator[Path]) -> list[Path]:
+    """Paths without the coarser copies of a band that a product holds at several pixel sizes (``B02_10m``, ``B02_20m``)."""
+    finest: dict[str, tuple[int, Path]] = {}
+    for path in paths:
+        found = _BAND.search(path.stem)
+        size = int(found[2]) if found and found[2] else 0
+        key = re.sub(r"_\d{2}m$", "", path.stem) if size else str(path)
+        if key not in finest or size < finest[key][0]:
+            finest[key] = (size, path)
+    return [path for _, path in finest.values()]
 
 
 def _match(text: str) -> tuple[str, str] | None:

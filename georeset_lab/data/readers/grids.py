@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ def checked_grid(grid: GeoBox, origin: str, crs: Any = None) -> GeoBox:
     if not np.isfinite(affine[:6]).all() or affine.determinant == 0:
         raise GridMismatch(f"{origin} has the singular geotransform {tuple(affine)[:6]}; its pixels have no area.")
     if grid.crs is not None:
+        damage = _damage(grid.crs)
+        if damage:
+            raise MissingCRS(
+                f"The coordinate reference system in {origin} is damaged ({damage}). "
+                'Repair the file, or read its bands as arrays and pass crs="EPSG:...".'
+            )
         return grid
     if crs is None:
         raise MissingCRS(
@@ -33,6 +40,17 @@ def checked_grid(grid: GeoBox, origin: str, crs: Any = None) -> GeoBox:
             'Pass it, e.g. load_scene(..., crs="EPSG:32633").'
         )
     return GeoBox(grid.shape, affine, parse_crs(crs))
+
+
+@lru_cache(maxsize=256)
+def _damage(crs: CRS) -> str:
+    """What is wrong with a CRS that parses but cannot be used; empty if nothing is."""
+    try:
+        crs.proj.to_cf()
+        crs.transformer_to_crs(CRS("EPSG:4326"))
+    except Exception as err:  # KeyError, ProjError, ...
+        return f"{type(err).__name__}: {err}"
+    return ""
 
 
 def parse_crs(crs: Any) -> CRS:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from georeset_lab.data.readers.dates import date_of
 from georeset_lab.data.readers.grids import checked_grid, upright
 from georeset_lab.data.readers.piece import Piece
-from georeset_lab.errors import SceneReadError, UnitError
+from georeset_lab.errors import GeoresetError, SceneReadError, UnitError
 
 DRIVERS: tuple[tuple[bytes, str], ...] = (
     (b"II*\x00", "GTiff"),
@@ -66,7 +66,9 @@ def read_raster(path: Path, *, chunks: int | None = None, crs: Any = None) -> Pi
         try:
             with rasterio.open(path, driver=driver) as src:
                 return _describe(path, src, chunks, crs)
-        except rasterio.errors.RasterioError as err:
+        except GeoresetError:
+            raise
+        except (rasterio.errors.RasterioError, UnicodeError, ValueError, OverflowError) as err:  # damaged headers
             raise SceneReadError(f"{path} cannot be opened as a raster: {_cause(err)}.") from err
 
 

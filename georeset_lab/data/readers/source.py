@@ -13,7 +13,7 @@ import xarray as xr
 
 from georeset_lab.data.readers.arrays import pieces_of
 from georeset_lab.data.readers.dates import date_of
-from georeset_lab.data.readers.folder import CUBES, RASTERS, band_in_name
+from georeset_lab.data.readers.folder import CUBES, RASTERS, band_in_name, scan_folder
 from georeset_lab.data.readers.netcdf import CLASSIC, HDF5, read_netcdf
 from georeset_lab.data.readers.piece import Piece
 from georeset_lab.data.readers.raster import read_raster
@@ -58,11 +58,7 @@ def _read_path(path: Path, chunks: int | None, crs: Any) -> list[Piece]:
     if is_zarr(path):
         return read_zarr(path, chunks=chunks, crs=crs)
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in RASTERS + CUBES)
-        if not files:
-            raise SceneReadError(f"The folder {path} holds no GeoTIFF, JPEG 2000 or NetCDF file.")
-        banded = [p for p in files if band_in_name(p)]
-        return [piece for p in (banded or files) for piece in _read_path(p, chunks, crs)]
+        return [piece for p in _files_of(path) for piece in _read_path(p, chunks, crs)]
     if not path.is_file():
         raise SceneReadError(
             f"There is no file or folder {path}. Give the path of a raster, or of a folder of rasters."
@@ -72,6 +68,23 @@ def _read_path(path: Path, chunks: int | None, crs: Any) -> list[Piece]:
     if head == HDF5 or head.startswith(CLASSIC):
         return read_netcdf(path, chunks=chunks, crs=crs)
     return [_told_by_place(read_raster(path, chunks=chunks, crs=crs), path)]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Files of the one modality that a folder holds: those whose names say so, else all rasters and cubes in it."""
+    try:
+        found, _ = scan_folder(folder)
+    except SceneReadError:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in RASTERS + CUBES)
+        if not files:
+            raise
+        return files
+    if len(found) > 1:
+        raise SceneReadError(
+            f"The folder {folder} holds several modalities ({', '.join(found)}), but stands for one. Give load_scene the "
+            "folder itself, or a dict that names the files of each."
+        )
+    return next(iter(found.values())).items
 
 
 def _told_by_place(piece: Piece, path: Path) -> Piece:
