@@ -131,7 +131,10 @@ class Embeddings(FusedMap):
         """The same map with its experts held in another form, in memory.
 
         ``"float16"`` halves ``"float32"``; ``"int8"`` is a quarter of it: the posterior mean of each expert in 255
-        steps per dimension and -ln(variance) in 255 steps, with the finest scale that holds the data.
+        steps per dimension and -ln(variance) in 255 steps, with the finest scale that holds the data. Measured with the
+        default model on the Sentinel scene of Chile in terramind-chips (`tests/embed/test_embeddings.py`): float16 moves
+        no fused mean by more than 0.002 and int8 by 0.02, with a cosine to the original of at least 0.9995 for every
+        pixel and variances within 1 %.
         """
         if dtype not in FORMS:
             raise ShapeMismatch(f"Embeddings cannot be held as {dtype!r}; choose one of {', '.join(FORMS)}.")
@@ -181,12 +184,17 @@ class Embeddings(FusedMap):
         return to_geoparquet(self, path, variance=variance, observed_only=observed_only)
 
     def plot(
-        self, bands: tuple[int, int, int] | None = None, *, kind: PlotKind = "pca", ax: Axes | None = None
+        self,
+        bands: tuple[int, int, int] | None = None,
+        *,
+        kind: PlotKind = "pca",
+        limits: tuple[float, float] | None = (0.0, 1.0),
+        ax: Axes | None = None,
     ) -> Axes:
         """Draw the map with matplotlib: colour from PCA or three axes, or certainty; see `plot.plot_embeddings`."""
         from georeset_lab.embed.plot import plot_embeddings
 
-        return plot_embeddings(self, bands, kind=kind, ax=ax)
+        return plot_embeddings(self, bands, kind=kind, limits=limits, ax=ax)
 
     def __repr__(self) -> str:
         height, width = self.shape

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from georeset_lab.embed.locate import crs_name, crs_of
-from georeset_lab.embed.pictures import axes_rgb, certainty_image, certainty_palette, pca_axes, pca_rgb, png_data_url
+from georeset_lab.embed.pictures import axes_rgb, certainty_palette, pca_axes, pca_rgb, png_data_url, scale_image
 from georeset_lab.errors import ShapeMismatch
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def thinned(emb: Embeddings, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, 
 
 
 def plot_embeddings(
-    emb: Embeddings, bands: tuple[int, int, int] | None = None, *, kind: PlotKind = "pca", ax: Axes | None = None
+    emb: Embeddings,
+    bands: tuple[int, int, int] | None = None,
+    *,
+    kind: PlotKind = "pca",
+    limits: tuple[float, float] | None = (0.0, 1.0),
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a map of embeddings.
 
@@ -58,6 +63,9 @@ def plot_embeddings(
         Drawn as red, green and blue instead of the principal components.
     kind : "pca", "axes" or "certainty"
         Certainty is the mean of ``1 - variance`` over the dimensions, dark = unsure.
+    limits : (low, high), optional
+        Certainty that gets the darkest and the brightest colour; None takes the 2nd and 98th percentile of this map,
+        to show where it is *less* sure, at the price of not being comparable with other maps.
     ax : matplotlib Axes, optional
         Where to draw; by default on a new figure.
 
@@ -84,8 +92,9 @@ def plot_embeddings(
     flat, seen, size = mean.reshape(-1, emb.dim), observed.reshape(-1), (observed.shape[0], observed.shape[1])
     if kind == "certainty":
         certainty = 1 - variance.mean(axis=2)
-        image = certainty_image(certainty, observed).rgba()
-        low, high = np.percentile(certainty[observed], (2, 98)) if observed.any() else (0.0, 0.0)
+        low, high = np.percentile(certainty[observed], (2, 98)) if observed.any() else (0.0, 1.0)
+        limits = limits or (float(low), float(high))
+        image = scale_image(certainty, low=limits[0], high=limits[1], observed=observed).rgba()
         title = f"Certainty, mostly {low:.2f} to {high:.2f}"
     elif bands is not None or kind == "axes":
         chosen = bands or (0, 1, 2)
@@ -96,11 +105,12 @@ def plot_embeddings(
         share = pca_axes(flat, seen)[2].sum()
         title = f"Embedding, PCA as colour ({share:.0%} of the variance)"
     if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 5.6), layout="compressed")
+        height = float(np.clip(5.2 * size[0] / size[1], 1.6, 8.0)) + 1.0
+        _, ax = plt.subplots(figsize=(6.8, height), layout="compressed")
     _place(ax, image, emb, step)
     ax.set_title(title)
     if kind == "certainty":
-        _colourbar(ax)
+        _colourbar(ax, limits or (0.0, 1.0))
     if not seen.all():
         from matplotlib.patches import Patch
 
@@ -133,12 +143,12 @@ def _place(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
     ax.locator_params(axis="x", nbins=5)
 
 
-def _colourbar(ax: Axes) -> None:
+def _colourbar(ax: Axes, limits: tuple[float, float]) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
-    scale = ScalarMappable(Normalize(0, 1), ListedColormap(certainty_palette() / 255))
-    ax.figure.colorbar(scale, ax=ax, label="certainty, mean of 1 - variance (dark = unsure)")
+    scale = ScalarMappable(Normalize(*limits), ListedColormap(certainty_palette() / 255))
+    ax.figure.colorbar(scale, ax=ax, label="certainty (dark = unsure)")
 
 
 def embeddings_html(emb: Embeddings) -> str:

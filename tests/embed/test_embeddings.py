@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rioxarray
@@ -12,7 +16,7 @@ from pyproj import Transformer
 
 from georeset_lab.embed import fused as fused_module
 from georeset_lab.embed.embeddings import Embeddings, Expert
-from georeset_lab.errors import MissingCRS, OutsideScene, ShapeMismatch, UnknownModality
+from georeset_lab.errors import GeoresetWarning, MissingCRS, OutsideScene, ShapeMismatch, UnknownModality
 
 ATTRS = {
     "model": "default", "seed": 3, "none": None, "quick": True, "share": np.float32(0.5),
@@ -368,3 +372,30 @@ def test_the_summary_is_short_and_escapes_what_it_shows() -> None:
     assert "8 x 9 pixels, 3 dimensions" in html
     assert "data:image/png;base64," in html
     assert repr(emb) == "<Embeddings 8 x 9 x 3, s2, float32 in memory, EPSG:32618>"
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "mean", "cosine", "spread"), [("float16", 2e-3, 0.99999, 1e-3), ("int8", 0.02, 0.9995, 0.01)]
+)
+def test_the_loss_of_compact_forms_on_a_real_scene_is_what_the_docstring_says(
+    shared_data: Path, dtype: str, mean: float, cosine: float, spread: float
+) -> None:
+    emb = chile(shared_data)
+    a, b = emb.vectors(), emb.astype(dtype).vectors()
+    assert np.abs(a[0] - b[0]).max() <= mean
+    similar = (a[0] * b[0]).sum(axis=1) / np.linalg.norm(a[0], axis=1) / np.linalg.norm(b[0], axis=1)
+    assert similar.min() >= cosine
+    assert np.abs(np.log(a[1] / b[1])).max() <= spread
+
+
+@lru_cache(maxsize=1)
+def chile(shared_data: Path) -> Embeddings:
+    from georeset_lab.data.load import load_scene
+    from georeset_lab.embed.encode import encode
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GeoresetWarning)  # reading it has its own tests
+        scene = load_scene(shared_data / "terramind-chips/433D_629L_3_1")
+    return encode(scene, dtype="float32", progress=False)

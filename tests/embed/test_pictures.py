@@ -230,6 +230,11 @@ def test_plot_draws_each_pixel_where_it_lies(rotation: float) -> None:
     shown = ax.transData.inverted().transform(picture.get_transform().transform([(40, 30)]))[0]
     np.testing.assert_allclose(shown, np.array(affine @ (40, 30)) / 1000)
     assert "dark = unsure" in ax.figure.axes[-1].get_ylabel()
+    assert ax.figure.axes[-1].get_ylim() == (0, 1)
+    matplotlib.pyplot.close(ax.figure)
+    ax = emb.plot(kind="certainty", limits=None)
+    certainty = emb.certainty.values.mean(axis=0)[emb.observed]
+    np.testing.assert_allclose(ax.figure.axes[-1].get_ylim(), np.percentile(certainty, (2, 98)), rtol=1e-5)
     matplotlib.pyplot.close(ax.figure)
 
 

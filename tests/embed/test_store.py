@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
