@@ -78,7 +78,7 @@ def leave_blocks_out(units: np.ndarray, y: np.ndarray, n_folds: int, *, seed: in
     units, y : (n,) int
         Unit and class of each sample.
     n_folds : int
-        At most the number of units; at least 2.
+        At least 2; at most the number of units, and of samples of the commonest class.
 
     Returns
     -------
@@ -90,9 +90,9 @@ def leave_blocks_out(units: np.ndarray, y: np.ndarray, n_folds: int, *, seed: in
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    n_units = np.unique(units).size
-    if not 2 <= n_folds <= n_units:
-        raise InvalidOption(f"{n_folds} folds of {n_units} units: give at least 2 folds and no more than units.")
+    most = _most_folds(units, y)
+    if not 2 <= n_folds <= most:
+        raise InvalidOption(f"{n_folds} folds of {np.unique(units).size} units: these labels allow 2 to {most} folds.")
     out = np.empty(y.size, np.int64)
     # A class with fewer units than folds is missing from some; scikit-learn warns, make_folds has chosen it so.
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
@@ -135,7 +135,7 @@ def make_folds(
 
     1. Blocks begin at 1/8 of the labelled extent and are halved, down to one cell, until each class lies in two.
     2. A class with a single polygon has that polygon cut into blocks of one cell: better than no score, but too good.
-    3. There are never more folds than the scarcest of the classes that can be tested has units.
+    3. There are as many folds as asked for, or fewer, such that every class tested in a fold is also trained on in it.
     4. A class that lies in one unit even so is always in training and never tested; with fewer than two classes left to
        test there are no folds.
 
@@ -168,12 +168,25 @@ def make_folds(
         notes.append(f"{names} in one block only: always in training, never tested; label a second place")
     if len(sizes) < 2:
         return Folds(fold, units, (*notes, "fewer than two classes lie in two blocks: nothing can be tested by place"))
-    n = min(n_folds, *sizes)
     use = ~np.isin(y, lonely)
-    fold[use] = leave_blocks_out(units[use], y[use], n, seed=seed)
+    fold[use] = _deal(units[use], y[use], n_folds, seed)
+    n = int(fold.max()) + 1
     if n < n_folds:
         notes.append(f"{n} folds instead of {n_folds}: the scarcest class lies in {min(sizes)} blocks")
     return Folds(fold, units, tuple(notes))
+
+
+def _most_folds(units: np.ndarray, y: np.ndarray) -> int:
+    return int(min(np.unique(units).size, np.unique(y, return_counts=True)[1].max()))
+
+
+def _deal(units: np.ndarray, y: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Folds in which no class lies in one fold only; as many as possible. Each class has two units or more."""
+    for n in range(min(n_folds, _most_folds(units, y)), 1, -1):
+        fold = leave_blocks_out(units, y, n, seed=seed)
+        if n == 2 or all(np.unique(fold[y == c]).size >= 2 for c in np.unique(y)):
+            break
+    return fold
 
 
 def _choose_units(

@@ -71,7 +71,7 @@ def test_folds_repeat_for_a_seed_and_change_with_it():
 
 
 def test_more_folds_than_units_are_refused():
-    with pytest.raises(InvalidOption, match="5 folds of 3 units"):
+    with pytest.raises(InvalidOption, match="5 folds of 3 units: these labels allow 2 to 2"):
         leave_blocks_out(np.array([0, 1, 2]), np.array([0, 1, 0]), 5)
 
 
@@ -105,10 +105,21 @@ def points(places: list[tuple[int, int, int]]) -> LabelSet:
 
 
 def test_few_labels_get_fewer_folds_and_a_note():
-    labels = points([(0, 0, 0), (0, 90, 0), (90, 0, 0), (90, 90, 1), (50, 50, 1), (20, 70, 1), (70, 20, 0)])
+    labels = points([(0, 0, 0), (90, 0, 0), (50, 50, 0), (90, 90, 1), (20, 70, 1)])
     folds = make_folds(labels, *labels.pixels)
     assert folds.n == 3
     assert any("3 folds instead of 5" in note for note in folds.notes)
+
+
+def test_a_scarce_class_does_not_take_the_folds_from_the_others():
+    rng = np.random.default_rng(0)
+    places = [(int(r), int(c), i % 3) for i, (r, c) in enumerate(rng.integers(0, 96, (60, 2)))]
+    labels = points([*places, (5, 5, 3), (90, 90, 3)])
+    pixels, y = labels.pixels
+    folds = make_folds(labels, pixels, y)
+    assert folds.n == 5
+    for train, test in folds.splits():
+        assert set(y[test]) <= set(y[train])
 
 
 def test_blocks_are_halved_until_each_class_lies_in_two():
