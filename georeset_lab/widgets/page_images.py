@@ -139,7 +139,7 @@ def natural(values: np.ndarray, *, hues: bool = True) -> np.ndarray:
     out = np.zeros((*values.shape[:2], 4), np.uint8)
     if seen.any():
         some = values[seen]
-        haze = np.percentile(some, 1, axis=0) * 0.6
+        haze = np.percentile(some, 1, axis=0) * 0.4
         top = np.percentile(some - haze, 98.5, axis=None if hues else 0)
         unit = np.clip((np.where(seen[..., None], values, haze) - haze) / np.maximum(top, 1e-4), 0, 1)
         out[..., :3] = np.round(255 * unit ** (1 / 1.7 if hues else 1 / 1.15))
@@ -177,6 +177,12 @@ def _certainty(variance: np.ndarray, observed: np.ndarray) -> np.ndarray:
 def hexes(colours: np.ndarray) -> list[str]:
     """CSS colours of RGB rows."""
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.asarray(colours)[:, :3].tolist()]
+
+
+def certainty_top(certainty: np.ndarray) -> float:
+    """End of the certainty scale for a map (h, w): the least of 0.1, 0.2, 0.3, 0.5 and 1 above nearly all of it."""
+    most = float(np.nanpercentile(certainty, 99)) if np.isfinite(certainty).any() else 1.0
+    return next((end for end in (0.1, 0.2, 0.3, 0.5) if most <= end), 1.0)
 
 
 def score_palette() -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,10 +82,14 @@ def _report(probe: Probe) -> str:
     rows = [[escape(str(name)), *(_cell(row, m) for m in shown)] for name, row in report.iterrows()]
     first = report.iloc[0]
     text = f"{first['labels']:.0f} labelled pixels, {first['folds']:.0f} spatial folds; mean ± standard deviation."
-    notes = "".join(f'<p class="note">{escape(str(note))}</p>' for note in report.attrs.get("notes", []))
-    return f"<h3>Scores on ground it was not fitted on</h3>{parts.table(head, rows, ours={0})}" + (
-        f'<p class="lead small">{escape(text)} The baselines see the same pixels, labels and folds.</p>{notes}'
-    )
+    notes = [text, "The baselines see the same pixels, labels and folds.", *_sentences(report.attrs.get("notes", []))]
+    below = f'<p class="lead small">{escape(" ".join(notes))}</p>'
+    return f"<h3>Scores on ground it was not fitted on</h3>{parts.table(head, rows, ours={0})}{below}"
+
+
+def _sentences(notes: Iterable[Any]) -> list[str]:
+    texts = [str(note).strip().rstrip(".") for note in notes]
+    return [text[:1].upper() + text[1:] + "." for text in texts if text]
 
 
 def _cell(row: pd.Series, metric: str) -> str:

@@ -153,21 +153,21 @@ def embedding_section(page: Page, emb: Embeddings, plots: str, number: int) -> s
 
 def certainty_section(page: Page, emb: Embeddings, number: int) -> str:
     """Certainty of each modality and of all together, on one scale."""
-    url = page.value_map("fused", "certainty", page.canvas.certainty, (0, 1))
-    mean = float(np.nanmean(page.canvas.certainty)) if np.isfinite(page.canvas.certainty).any() else 0.0
+    top = images.certainty_top(page.canvas.certainty)
+    url = page.value_map("fused", "certainty", page.canvas.certainty, (0, top))
+    mean = _mean(page.canvas.certainty)
     items = [Map("All together", f"mean {mean:.2f}", url, f"Fused certainty, mean {mean:.2f}", "fused")]
     for name in emb.modalities if len(emb.modalities) > 1 else ():
         certainty = page.canvas.certainty_of(emb.expert(name))
-        seen = np.isfinite(certainty)
-        mean = float(np.nanmean(certainty)) if seen.any() else 0.0
-        missing = 1 - seen.mean()
-        note = f"mean {mean:.2f}" + (f"; {100 * missing:.0f} % not measured" if missing > 0.005 else "")
-        url = page.value_map(f"c-{name}", name, certainty, (0, 1))
+        missing = float(np.isnan(certainty).mean())
+        note = f"mean {_mean(certainty):.2f}" + (f"; {100 * missing:.0f} % not measured" if missing > 0.005 else "")
+        url = page.value_map(f"c-{name}", name, certainty, (0, top))
         items.append(
             Map(f"{label_of(name)} alone", note, url, f"Certainty of {label_of(name)} alone, {note}", f"c-{name}")
         )
-    what = "Certainty, 1 − variance, averaged over dimensions; no unit. Empty pixels were not measured by that sensor."
-    bar = parts.colour_bar(images.hexes(certainty_palette()), "0 · knows nothing", "1 · settled", what)
+    what = "Certainty: 1 − variance, averaged over dimensions, no unit. 1 would be settled in every one of them."
+    what += " One scale for all maps; a pixel that a sensor did not measure is empty on its map."
+    bar = parts.colour_bar(images.hexes(certainty_palette()), "0 · knows nothing", f"{top:g}", what)
     lead = (
         "Each sensor says how much it knows about each pixel; where it measured nothing it says nothing. Together "
         "they are at least as sure as the best of them, because precisions add and the prior is counted once."
@@ -263,6 +263,10 @@ def _cut(page: Page, square: tuple[float, float, float, float]) -> str:
     half = min(half, h // 2, w // 2)
     row, col = int(np.clip(round(y), half, h - half)), int(np.clip(round(x), half, w - half))
     return png_data_url(page.backdrop[row - half : row + half, col - half : col + half])
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
 
 def _day(time: np.datetime64) -> str:

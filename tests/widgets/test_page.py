@@ -14,6 +14,7 @@ from PIL import Image
 
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.widgets.page import build_page, write_page
+from georeset_lab.widgets.page_images import certainty_top
 from georeset_lab.widgets.page_parts import Ground, round_length, scatter
 
 
@@ -114,6 +115,12 @@ def test_the_pointer_reads_certainty_back_from_the_colours(html, story):
     shown = read_back(html, "fused").astype(float)
     truth = story.emb.certainty.values.mean(axis=0)
     assert np.abs(shown - truth).max() <= 0.5 / 255 + 0.005
+
+
+@pytest.mark.parametrize(("most", "end"), [(0.05, 0.1), (0.19, 0.2), (0.31, 0.5), (0.9, 1.0)])
+def test_the_certainty_scale_ends_just_above_what_is_there(most, end):
+    assert certainty_top(np.full((4, 4), most)) == end
+    assert certainty_top(np.full((4, 4), np.nan)) == 1.0
 
 
 def test_the_pointer_reads_the_class_back_from_the_colours(html, story):
