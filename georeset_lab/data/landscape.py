@@ -44,6 +44,8 @@ class Landscape:
     """The same once the planted changes have happened."""
     land_cover: np.ndarray
     """Codes of ``place.CLASSES`` before the changes."""
+    purity: np.ndarray
+    """Share of the pixel that the class of ``land_cover`` covers, 0..1."""
     change: np.ndarray
     """Codes of ``CHANGES``."""
     parcel: np.ndarray
@@ -51,9 +53,9 @@ class Landscape:
     crop: np.ndarray
     """Codes of ``place.CROPS``, -1 where nothing is grown."""
     parcel_noise: np.ndarray
-    """Six standard normal numbers per parcel or forest stand, (6, y, x)."""
+    """Nine standard normal numbers per parcel or forest stand, (9, y, x)."""
     noise: np.ndarray
-    """Six standard normal fractal fields, (6, y, x)."""
+    """Nine standard normal fractal fields, (9, y, x)."""
     elevation: np.ndarray
     slope_y: np.ndarray
     """Rise towards the south, metres per metre."""
@@ -255,14 +257,14 @@ def _coarsen(
     built = block_mean(town.astype(float)) >= 0.5
     by_class[CLASSES.index("built")][built] += 0.8  # as in real maps, gardens and small greens count as town
     rng = stream(place.seed, "texture")
-    noise = np.stack([fractal(rng, shape, beta) for beta in (1.2, 1.8, 2.4, 2.4, 3.0, 3.2)])
-    per_stand = rng.standard_normal((6, int(stand.max()) + 1))
+    noise = np.stack([fractal(rng, shape, beta) for beta in (1.2, 1.8, 2.4, 2.4, 3.0, 3.2, 2.8, 2.2, 3.0)])
+    per_stand = rng.standard_normal((9, int(stand.max()) + 1))
     pick = (slice(None, None, FINE), slice(None, None, FINE))
     elevation = block_mean(terrain.elevation)
     gy, gx = np.gradient(elevation, PIXEL_M) if min(shape) > 1 else (np.zeros(shape), np.zeros(shape))
     return Landscape(
         place=place, cover=fractions, cover_after=fractions_after,
-        land_cover=by_class.argmax(0).astype(np.int8),
+        land_cover=by_class.argmax(0).astype(np.int8), purity=np.minimum(by_class.max(0), 1.0),
         change=change[pick].astype(np.int8),
         parcel=parcel[pick].astype(np.int32), crop=crop[pick].astype(np.int8),
         parcel_noise=per_stand[:, stand[pick]], noise=noise,

@@ -62,9 +62,10 @@ def draw_surface(land: Landscape) -> Surface:
     turbidity = np.where(land.sea > 0.5, sea, fnu)
     return Surface(
         soil_b=soil_b,
-        mineral=0.8 * n[5] + 0.5 * p[0] + 0.1 * n[1],
-        chemistry=0.8 * p[1] + 0.5 * np.roll(n[4], 7, axis=0) + 0.1 * n[1],
-        roughness=0.8 * p[2] + 0.4 * n[1],
+        # Numbers that nothing else is made of: what sees them, sees them for themselves.
+        mineral=0.8 * n[6] + 0.6 * p[6],
+        roughness=0.5 * n[7] + 0.85 * p[7],
+        chemistry=0.6 * n[8] + 0.8 * p[8],
         turbidity=np.where(water, turbidity, np.nan),
         algae=np.clip(place.algae * (1 + 0.3 * n[2]) * rng.uniform(0.3, 1.0), 0, 1),
     )

@@ -42,22 +42,23 @@ WHO_SEES_WHAT: dict[str, tuple[str, ...]] = {
 spectrometer sees mineral and chemistry; heights are seen by the elevation model alone."""
 
 NDVI_RANGE = {
-    "water": (-1.0, 0.25), "trees": (0.25, 0.96), "grassland": (0.08, 0.93), "crops": (0.02, 0.96),
-    "built": (-0.15, 0.75), "bare": (-0.1, 0.5),
+    "water": (-1.0, 0.15), "trees": (0.05, 1.0), "grassland": (0.15, 0.9), "crops": (0.05, 0.92),
+    "built": (-0.1, 0.82), "bare": (-0.1, 0.36),
 }  # fmt: skip
-"""Range of Sentinel-2 NDVI that holds at least 90 % of a class's clear pixels in every simulated scene."""
+"""Range of Sentinel-2 NDVI that holds at least 90 % of a class's pixels in a scene, over all its dates and seasons:
+clear, unchanged, and of one class (``purity`` above 0.99). Checked for the first 60 seeds; winter trees may be leafless."""
 
 NDWI_RANGE = {
-    "water": (-0.1, 1.0), "trees": (-0.9, -0.2), "grassland": (-0.9, -0.1), "crops": (-0.9, 0.0),
-    "built": (-0.75, 0.2), "bare": (-0.6, 0.2),
+    "water": (0.1, 1.0), "trees": (-1.0, -0.18), "grassland": (-0.78, -0.28), "crops": (-0.78, -0.18),
+    "built": (-0.72, 0.08), "bare": (-0.75, 0.02),
 }  # fmt: skip
 """The same for NDWI, (green - NIR) / (green + NIR) (McFeeters 1996)."""
 
 VV_RANGE_DB = {
-    "water": (-27.0, -10.0), "trees": (-15.0, -3.0), "grassland": (-20.0, -6.0), "crops": (-21.0, -5.0),
-    "built": (-20.0, 4.0), "bare": (-26.0, -6.0),
+    "water": (-27.5, -10.5), "trees": (-16.0, -3.5), "grassland": (-19.8, -5.5), "crops": (-20.2, -5.5),
+    "built": (-19.5, 1.5), "bare": (-23.0, -6.0),
 }  # fmt: skip
-"""The same for Sentinel-1 VV gamma nought with its speckle, dB."""
+"""The same for Sentinel-1 VV gamma nought with its speckle, dB, over calm and windy days."""
 
 
 def simulate_scene(
@@ -176,7 +177,8 @@ def _s2(world: World, spectra: np.ndarray) -> Modality:
     seen = _optical(world, "s2", bands, spectra, pixel_m=10, noise=(0.0008, 0.006))
     # As in products since baseline 04.00: 10000 * reflectance + 1000.
     calibration = _calibration(len(bands), 1e-4, -0.1, 0)
-    raw, mask = _stored(seen, 1e-4, -0.1), _mask(world.skies["s2"], 1)
+    # Atmospheric correction cuts reflectance below zero off.
+    raw, mask = _stored(np.maximum(seen, 1e-4), 1e-4, -0.1), _mask(world.skies["s2"], 1)
     return _modality(world, "s2", raw, bands, calibration, 10, world.time("s2"), mask, "sentinel-2-l2a")
 
 
@@ -232,6 +234,7 @@ def _truth(world: World) -> xr.Dataset:
     water = land.cover[COVERS.index("water")]
     plain: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "land_cover": (land.land_cover, {"classes": list(CLASSES), "long_name": "land cover before the changes"}),
+        "purity": (land.purity, {"units": "1", "long_name": "share of the pixel under its land-cover class"}),
         "crop_type": (land.crop, {"classes": list(CROPS), "long_name": "crop, -1 = none"}),
         "change": (land.change, {"classes": list(CHANGES), "long_name": "change between first and last date"}),
         "parcel": (land.parcel, {"long_name": "number of the parcel, -1 = none"}),

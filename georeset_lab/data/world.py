@@ -16,7 +16,7 @@ from georeset_lab.data.season import State, Surface, draw_surface, ground_state
 SCENE_CRS = "EPSG:32718"
 """Coordinate reference system of every simulated scene (UTM zone 18 south)."""
 
-_CENTRE = (718850.0, 5698970.0)  # lon -72.48, lat -38.83: the Chilean river town of the design's example
+_CENTRE = (718790.0, 5699070.0)  # lon -72.48, lat -38.83: the Chilean river town of the design's example
 
 
 @dataclass(frozen=True, slots=True)
