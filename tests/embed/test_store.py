@@ -9,6 +9,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -180,6 +181,15 @@ def test_a_map_that_nothing_measured_is_stored_chunk_by_chunk_too(tmp_path: Path
     emb = Embeddings({"s2": Expert(zeros, zeros)}, grid()).to_zarr(tmp_path / "e.zarr", dtype=dtype)
     assert not emb.observed.any()
     assert (emb.variance.values == 1).all()
+
+
+def test_tiles_may_be_written_by_several_threads(tmp_path: Path, whole: Path) -> None:
+    emb = embeddings()
+    store = begin(tmp_path / "e.zarr", emb, fused=True)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda job: store.write(*job), reversed(list(tiles_of(store, emb)))))
+    store.finish()
+    assert files_of(tmp_path / "e.zarr") == files_of(whole)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
