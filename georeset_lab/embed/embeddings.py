@@ -55,6 +55,7 @@ class Embeddings(FusedMap):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from odc.geo.geobox import GeoBox
     >>> one = np.ones((2, 3, 4), np.float32)
     >>> emb = Embeddings({"s2": Expert(one, one)}, GeoBox.from_bbox((0, 0, 30, 20), "EPSG:32631", resolution=10))
