@@ -15,10 +15,22 @@ if TYPE_CHECKING:
     import xarray as xr
     from odc.geo.geobox import GeoBox
 
-__all__ = ["MAX_CLASSES", "class_names", "open_geotiff", "raster_codes"]
+__all__ = ["MAX_CLASSES", "class_names", "open_geotiff", "raster_codes", "unlabelled_code"]
 
 MAX_CLASSES = 1000
 """More distinct labels than this are an identifier or a measurement, not a class."""
+_NOTHING = {
+    "",
+    "none",
+    "nodata",
+    "no data",
+    "no_data",
+    "unlabelled",
+    "unlabeled",
+    "unclassified",
+    "background",
+    "unknown",
+}
 
 
 def open_geotiff(path: Path, grid: GeoBox) -> xr.DataArray:
@@ -55,6 +67,12 @@ def open_geotiff(path: Path, grid: GeoBox) -> xr.DataArray:
     return array.assign_attrs(_FillValue=nodata) if nodata is not None else array
 
 
+def unlabelled_code(classes: Mapping[int, str] | Sequence[str] | str | None) -> int | None:
+    """0, unless the names of the classes say that 0 is one of them."""
+    name = _table(classes).get(0)
+    return None if name is not None and name.strip().lower() not in _NOTHING else 0
+
+
 def raster_codes(array: xr.DataArray, grid: GeoBox, nodata: int | None) -> tuple[np.ndarray, list[int]]:
     """Codes (Y, X) int64 on a grid, -1 where unlabelled, and the codes that occur, ascending.
 
@@ -89,16 +107,20 @@ def raster_codes(array: xr.DataArray, grid: GeoBox, nodata: int | None) -> tuple
 
 def class_names(present: list[int], classes: Mapping[int, str] | Sequence[str] | str | None) -> tuple[str, ...]:
     """Names of codes, from a mapping, a sequence by position, or their JSON text; a code without a name is its own."""
+    table = _table(classes)
+    return tuple(table.get(code, str(code)) for code in present)
+
+
+def _table(classes: Mapping[int, str] | Sequence[str] | str | None) -> dict[int, str]:
     if isinstance(classes, str):
         try:
             classes = json.loads(classes)
-        except ValueError:
-            classes = classes.split() if isinstance(classes, str) else None
+        except ValueError as err:
+            raise LabelError(f"classes={classes!r} is not JSON; give a dictionary {{code: name}} or a list.") from err
     if classes is None:
-        return tuple(str(code) for code in present)
+        return {}
     table: dict[Any, Any] = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
-    named = {int(code): str(name) for code, name in table.items()}
-    return tuple(named.get(code, str(code)) for code in present)
+    return {int(code): str(name) for code, name in table.items()}
 
 
 def _overlap(whole: GeoBox, grid: GeoBox) -> tuple[slice, slice]:

@@ -9,12 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from georeset_lab.data.geometry import as_frame, burn, describe_bounds, on_grid
-from georeset_lab.data.label_raster import MAX_CLASSES, class_names, open_geotiff, raster_codes
+from georeset_lab.data.label_raster import MAX_CLASSES, class_names, open_geotiff, raster_codes, unlabelled_code
 from georeset_lab.errors import LabelError, SceneReadError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_labels(
     *,
     column: str = "label",
     classes: Mapping[int, str] | Sequence[str] | None = None,
-    nodata: int | None = 0,
+    nodata: int | Literal["auto"] | None = "auto",
 ) -> LabelSet:
     """Labels burnt onto a grid.
 
@@ -85,9 +85,9 @@ def read_labels(
     classes : mapping of code to name, or sequence of names, optional
         Rasters only: names of the codes (of a sequence, position is code). By default ``attrs["classes"]`` of the
         DataArray, else the code itself.
-    nodata : int, optional
-        Rasters only: code of unlabelled pixels, 0 by default; None if every code is a class. Negative codes and NaN
-        are always unlabelled, and so is what the file states as its nodata.
+    nodata : int or None
+        Rasters only: code of unlabelled pixels; None if every code is a class. By default 0, unless ``classes`` names
+        it. Negative codes and NaN are always unlabelled, and so is what the file states as its nodata.
 
     Returns
     -------
@@ -203,10 +203,14 @@ def _ordered(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _from_raster(
-    array: xr.DataArray, grid: GeoBox, classes: Mapping[int, str] | Sequence[str] | None, nodata: int | None
+    array: xr.DataArray,
+    grid: GeoBox,
+    classes: Mapping[int, str] | Sequence[str] | None,
+    nodata: int | Literal["auto"] | None,
 ) -> LabelSet:
-    values, present = raster_codes(array, grid, nodata)
-    names = class_names(present, classes if classes is not None else array.attrs.get("classes"))
+    known = classes if classes is not None else array.attrs.get("classes")
+    values, present = raster_codes(array, grid, unlabelled_code(known) if nodata == "auto" else nodata)
+    names = class_names(present, known)
     codes = np.full(values.shape, -1, dtype=np.int16)
     for position, code in enumerate(present):
         codes[values == code] = position

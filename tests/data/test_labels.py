@@ -157,6 +157,20 @@ def test_zero_and_nodata_are_unlabelled_unless_said():
     assert not read_labels(raster(values), GRID).has_groups
 
 
+def test_zero_is_a_class_if_it_has_the_name_of_one():
+    values = np.repeat([0, 1, 2], 10)[:, None] * np.ones((1, 40), int)
+    assert read_labels(raster(values, classes=["water", "trees", "crops"]), GRID).classes == ("water", "trees", "crops")
+    assert read_labels(raster(values, classes={0: "water", 2: "crops"}), GRID).classes == ("water", "1", "crops")
+    for nothing in ("", "No data", "unlabelled"):
+        assert read_labels(raster(values, classes=[nothing, "trees", "crops"]), GRID).classes == ("trees", "crops")
+    assert read_labels(raster(values, classes=["water", "trees", "crops"]), GRID, nodata=0).classes == (
+        "trees",
+        "crops",
+    )
+    with pytest.raises(LabelError, match="is not JSON"):
+        read_labels(raster(values, classes="water trees"), GRID)
+
+
 def test_a_huge_label_raster_is_read_only_around_the_scene(tmp_path, monkeypatch):
     path = tmp_path / "national.tif"
     with rasterio.open(
@@ -247,3 +261,13 @@ def test_labels_of_another_grid_are_not_taken_as_they_are():
     found = read_labels(frame(("a", square(1, 1))), GRID)
     with pytest.raises(LabelError, match="burnt onto another grid"):
         read_labels(found, GRID[1:, 1:])
+
+
+@pytest.mark.real_data
+def test_a_real_land_cover_map_keeps_every_pixel(shared_data):
+    folder = shared_data / "terramind-chips" / "433D_629L_3_1"
+    with rasterio.open(folder / "S2L2A.tif") as source, rasterio.open(folder / "LULC.tif") as truth:
+        grid = GeoBox((source.height, source.width), source.transform, source.crs)
+        values, counts = np.unique(truth.read(1), return_counts=True)
+    found = read_labels(folder / "LULC.tif", grid)
+    assert found.counts == {str(v): n for v, n in zip(values.tolist(), counts.tolist(), strict=True) if v}
