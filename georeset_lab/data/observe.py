@@ -74,11 +74,11 @@ def draw_sky(place: Place, shape: tuple[int, int], day: float, purpose: str, *, 
 
 def _clouds(rng: np.random.Generator, veil: np.ndarray, cover: float, shape: tuple[int, int]) -> np.ndarray:
     """Opacity of cumulus over ``cover`` of the scene: dense cores, ragged edges, thin fringes."""
-    ragged = fractal(rng, shape, 2.2)
+    ragged = fractal(rng, shape, 2.7)
     if not cover:
         return np.zeros(shape)
     field = veil + 0.35 * ragged
-    return np.asarray(np.clip((field - np.quantile(field, 1 - cover)) / rng.uniform(0.3, 0.9), 0, 1) ** 0.7)
+    return np.asarray(np.clip((field - np.quantile(field, 1 - cover)) / rng.uniform(0.4, 1.2), 0, 1) ** 0.8)
 
 
 def sunlight(slope_y: np.ndarray, slope_x: np.ndarray, sky: Sky, residual: float = 0.6) -> np.ndarray:

@@ -144,7 +144,7 @@ def encode(
     -----
     Attention windows are anchored to multiples of the cell in the CRS: neither tiles nor crops change a value (a crop,
     none farther than one window, 8 cells, from its edge). A rotated grid is anchored at its own first pixel instead.
-    All dates of a block are in memory at once; blocks shrink so that the encoder stays within about 1.2 GB
+    All dates of a block are in memory at once; blocks shrink so that the encoder stays within 800 MiB
     (`pipeline.block_cells`).
 
     Examples

@@ -21,7 +21,7 @@ from georeset_lab.embed.source import Source
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, Tile
 from georeset_lab.models.encoder import Encoder
 
-BLOCK_BYTES = 1200 << 20
+BLOCK_BYTES = 800 << 20
 """What the encoder may use for one block; blocks of long series or of many bands are made smaller to stay below."""
 
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -102,10 +102,10 @@ def block_cells(source: Source, max_cells: int, *, n_virtual: int, margin_cells:
     """Side of a block in cells: ``max_cells``, or less where dates and bands would not fit ``budget`` bytes.
 
     The encoder's peak for a pixel, margin included, with T dates, C bands and R virtual bands is below
-    ``4 * (10 R + T * (14 R + 2 C))`` bytes (measured for T up to 40 and C up to 224). Nothing smaller than one stride
-    and its margin can be encoded: 120 x 120 pixels, 0.9 GB for 40 dates of 12 bands.
+    ``4 * (12 R + T * (4 R + 2 C))`` bytes (measured for T up to 40 and C up to 224). Nothing smaller than one stride
+    and its margin can be encoded: 120 x 120 pixels, 0.3 GB for 40 dates of 12 bands.
     """
-    per_pixel = 4 * (10 * n_virtual + len(source.dates) * 14 * n_virtual + 2 * source.layers)
+    per_pixel = 4 * (12 * n_virtual + len(source.dates) * 4 * n_virtual + 2 * source.layers)
     side = math.isqrt(budget // per_pixel) // PIXELS_PER_CELL - 2 * margin_cells
     return max(min(max_cells, side), 1)
 

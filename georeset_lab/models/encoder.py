@@ -1,7 +1,7 @@
 """`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
 
-The picture of it is section 4 of the README: spectral tokenizer -> tokens per cell -> transformer over cells ->
-context; context and what the pixel itself says -> Gaussian head. Fusion of several sensors is in ``fusion.py``.
+``pixels + bands -> virtual bands -> tokens per cell -> transformer over cells -> context``, then
+``context, carried along edges + what the pixel itself says -> Gaussian head``. Fusion of sensors is in ``fusion.py``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from georeset_lab.models.spectral import SpectralBasis
 from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
-_BLOCK = 16
+# Rows and columns of cells that are painted at once, and windows attended at once. On a CPU the hidden layers (4608
+# pixels or 1024 tokens, 2 MB each) then stay in a core's cache; a GPU wants long kernels.
+_BLOCK = {"cpu": (8, 16), "cuda": (64, 64)}
 _SPLINE_REACH = 2
-_WINDOWS_AT_ONCE = {"cpu": 16, "cuda": 1024}  # the hidden layer of 16 windows, 2 MB, stays in a core's cache
+_WINDOWS_AT_ONCE = {"cpu": 16, "cuda": 1024}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,18 +247,19 @@ class Encoder(nn.Module):
         first = margin + pad - reach
         eta = context.new_empty(rows * p, cols * p, self.config.latent_dim)
         tau = torch.empty_like(eta)
-        for y, x in product(range(0, rows, _BLOCK), range(0, cols, _BLOCK)):
-            n, m = min(_BLOCK, rows - y), min(_BLOCK, cols - x)
+        tall, wide = _BLOCK.get(eta.device.type, (16, 16))
+        for y, x in product(range(0, rows, tall), range(0, cols, wide)):
+            n, m = min(tall, rows - y), min(wide, cols - x)
             mixed, near, seen = (
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
             )
             view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
             guide, features = (_by_cell(z, p) for z in (view.guide, view.features))
             part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features, context_power=power)
-            keep = view.observed[..., None]
+            keep = view.observed.view(n, p, m, p, 1)
             for target, source in zip((eta, tau), part, strict=True):
-                image = source.view(n, m, p, p, -1).transpose(1, 2).reshape(n * p, m * p, -1)
-                torch.mul(image, keep, out=target[y * p : (y + n) * p, x * p : (x + m) * p])
+                window = target[y * p : (y + n) * p, x * p : (x + m) * p].unflatten(1, (m, p)).unflatten(0, (n, p))
+                torch.mul(source.view(n, m, p, p, -1).transpose(1, 2), keep, out=window)
         return Gaussian(eta, tau)
 
 
