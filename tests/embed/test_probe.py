@@ -93,6 +93,18 @@ def test_the_dataset_says_what_where_and_how_sure():
     assert result.attrs["model_hash"] == "m1"
 
 
+def test_a_stored_map_is_found_again_where_it_was(tmp_path):
+    emb, truth = planted()
+    result = fit_probe(emb, as_points(truth)).predict(emb)
+    result.to_netcdf(tmp_path / "map.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "map.nc", engine="h5netcdf", decode_coords="all") as again:
+        assert again.odc.geobox == emb.grid
+        assert list(again.attrs["classes"]) == list(result.attrs["classes"])
+        xr.testing.assert_equal(again["probability"].load(), result["probability"])
+    result.to_zarr(tmp_path / "map.zarr")
+    assert xr.open_zarr(tmp_path / "map.zarr", decode_coords="all").odc.geobox == emb.grid
+
+
 def test_unobserved_pixels_are_minus_one_and_nan():
     emb, truth = planted()
     mean, var, _ = emb.vectors()
