@@ -6,6 +6,7 @@ the loop that reads, encodes and writes at the same time in ``pipeline.py``.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,9 @@ TILE_CELLS = 96
 
 CHUNK_PX = 256
 """Largest side of a chunk of a store; a tile is a whole number of chunks, so that reading one pixel costs little."""
+
+_SLACK = 0.15
+"""How much larger than asked a tile may be, if that saves a narrow one with its margin."""
 
 _BAR_DELAY_S = 2.0
 
@@ -144,7 +148,7 @@ def encode(
     -----
     Attention windows are anchored to multiples of the cell in the CRS: neither tiles nor crops change a value (a crop,
     none farther than one window, 8 cells, from its edge). A rotated grid is anchored at its own first pixel instead.
-    All dates of a block are in memory at once; blocks shrink so that the encoder stays within 800 MiB
+    All dates of a block are in memory at once; blocks shrink so that the encoder stays within 1000 MiB
     (`pipeline.block_cells`).
 
     Examples
@@ -225,8 +229,8 @@ class _Call:
         chunk, tile_px = _tile_px(self.grid, min(s.cell_m for s in sources.values()), self.tile_cells)
         attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
         half = self.dtype == "float16"
-        # A tile may begin inside a stride; one stride more keeps it a single block.
-        cells = self.tile_cells + config.stride
+        # A tile may begin inside a stride and be a little larger; it should still be a single block.
+        cells = int(self.tile_cells * (1 + _SLACK)) + config.stride + 1
         job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, cells)
         sink: StoreSink | MemorySink
         if out is None:
@@ -261,8 +265,9 @@ def _tile_px(grid: GeoBox, cell_m: float, tile_cells: int) -> tuple[tuple[int, i
     """Output pixels of a chunk and of a tile of about ``tile_cells`` cells, with at most six output pixels per cell."""
     chunk, tile = [], []
     for size, n in zip(pixel_size(grid), grid.shape, strict=True):
-        wanted = min(max(int(tile_cells * cell_m / size + 1e-6), 1), tile_cells * PIXELS_PER_CELL, n)
-        wanted = -(-n // -(-n // wanted))  # equal tiles: 600 pixels are two tiles of 300, not of 576 and 24
+        wanted = min(max(int(tile_cells * cell_m / size + 1e-6), 1), tile_cells * PIXELS_PER_CELL)
+        # Equal tiles: 700 pixels are two of 350 rather than 576 and 124, and 600 pixels are one.
+        wanted = -(-n // max(math.ceil(n / wanted - _SLACK), 1))
         parts = -(-wanted // CHUNK_PX)
         chunk.append(-(-wanted // parts))
         tile.append(chunk[-1] * parts)

@@ -21,7 +21,7 @@ from georeset_lab.embed.source import Source
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, Tile
 from georeset_lab.models.encoder import Encoder
 
-BLOCK_BYTES = 800 << 20
+BLOCK_BYTES = 1000 << 20
 """What the encoder may use for one block; blocks of long series or of many bands are made smaller to stay below."""
 
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -160,7 +160,7 @@ def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, o
         for natural, target in zip(gaussian, out, strict=True):
             part = natural[inside]
             if target.dtype == np.float16:
-                part = part.clamp(-_HALF_MAX, _HALF_MAX).half()
+                part = part.clamp_(-_HALF_MAX, _HALF_MAX).half()
             rule.add(target, part.cpu().numpy(), block.rows, block.cols, tile.rows, tile.cols)
 
 

@@ -75,7 +75,8 @@ class Regrid:
         Parameters
         ----------
         out : numpy.ndarray, shape (rows, cols, ...)
-            Sums for target pixels ``rows`` x ``cols``; zeros before the first block.
+            Sums for target pixels ``rows`` x ``cols``; zeros before the first block. Of any float type if each target
+            pixel has one source pixel (see `counts`), else of one that can be summed.
         block : numpy.ndarray, shape (src_rows, src_cols, ...)
             Source pixels ``src_rows`` x ``src_cols``, finite. Blocks of one tile must not share pixels.
         """
@@ -84,8 +85,13 @@ class Regrid:
             return
         row_positions, part = self._axes[0].reduce(block, 0, src_rows, rows)
         col_positions, part = self._axes[1].reduce(part, 1, src_cols, cols)
-        if part.size:
-            out[_index(row_positions, col_positions)] += part
+        if not part.size:
+            return
+        where = _index(row_positions, col_positions)
+        if all(axis.counts is None for axis in self._axes):
+            out[where] = part  # one source pixel each: nothing to sum, and half floats add slowly
+        else:
+            out[where] += part
 
     def finish(self, out: np.ndarray, rows: Span, cols: Span) -> np.ndarray:
         """Turn the sums of all blocks into means, in place, and return them."""
