@@ -212,7 +212,7 @@ def _facts(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> str:
     place = f"{abs(lat):.3f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.3f}° {'E' if lon >= 0 else 'W'}"
     pixel = abs(emb.grid.resolution.x)
     facts = [
-        (place, f"centre · {scene.crs}"),
+        (place, f"centre · {_crs_name(emb.grid.crs)}"),
         (
             f"{(box.right - box.left) / 1000:.3g} × {(box.top - box.bottom) / 1000:.3g} km",
             "wide × high, north is up",
@@ -223,6 +223,12 @@ def _facts(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> str:
     if timings:
         facts.append((f"{sum(timings.values()):.0f} s", "from nothing to this page"))
     return "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in facts)
+
+
+def _crs_name(crs: Any) -> str:
+    """EPSG code, or the name where there is none; never the well-known text, which fills a screen."""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code is not None else str(crs.proj.name)
 
 
 def _provenance(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> str:

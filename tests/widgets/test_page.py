@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from odc.geo import CRS
 from PIL import Image
 
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.widgets.page import build_page, write_page
+from georeset_lab.widgets.page import _crs_name, build_page, write_page
 from georeset_lab.widgets.page_images import certainty_top
 from georeset_lab.widgets.page_parts import Ground, round_length, scatter
 
@@ -162,6 +163,19 @@ def test_a_scene_without_hits_probe_or_truth_still_makes_a_page(story):
     assert '<section id="similar">' not in html
     assert "True land cover" not in html
     assert Reader(html).bad == []
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("EPSG:32718", "EPSG:32718"),
+        ("+proj=laea +lat_0=12 +lon_0=34 +ellps=bessel +units=m", "unknown"),
+    ],
+)
+def test_a_reference_system_is_named_in_a_few_letters(given, shown):
+    crs = CRS(given)
+    assert _crs_name(crs) == shown
+    assert _crs_name(CRS(crs.to_wkt())) == shown
 
 
 def test_a_page_is_written_whole_and_its_path_is_absolute(tmp_path, html):
