@@ -54,7 +54,7 @@
       span.textContent = text;
       return span;
     }));
-    readout.style.display = "block";
+    readout.style.display = "flex";
   }
 
   function hide() {

@@ -237,7 +237,7 @@ def _provenance(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> 
             return "; ".join(f"{k}: {text(v)}" for k, v in value.items() if len(v) if hasattr(v, "__len__"))
         if isinstance(value, list | tuple) and len(value) > 12:
             return f"{text(value[0])} … {text(value[-1])} ({len(value)})"
-        return ", ".join(map(text, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(map(text, value)) if isinstance(value, list | tuple) else str(value).replace("NaT", "undated")
 
     keys = ("model", "model_hash", "version", "seed", "scene", "data", "sensors", "bands", "dates", "resolution_m")
     rows = [(key.replace("_", " "), text(emb.attrs[key])) for key in keys if key in emb.attrs]

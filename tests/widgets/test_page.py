@@ -229,6 +229,7 @@ def test_in_a_browser_the_page_asks_for_nothing_and_pointing_reads_the_values(tm
             box["x"] + (col + 0.5) / columns * box["width"], box["y"] + (row + 0.5) / height * box["height"]
         )
         shown = page.locator("#readout").inner_text()
+        clipped = page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.getElementById('readout'))")
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         crosses = page.locator(".cross").count()
         maps = page.locator(".frame").count()
@@ -236,6 +237,7 @@ def test_in_a_browser_the_page_asks_for_nothing_and_pointing_reads_the_values(tm
     assert asked == [where.as_uri()]
     assert said == []
     assert overflow <= 0
+    assert clipped <= 0
     assert crosses == maps
     lon, lat = lonlat_of(story.emb.grid, row, col)
     assert f"{lon:.5f}°, {lat:.5f}°" in shown
