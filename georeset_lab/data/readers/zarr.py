@@ -36,4 +36,6 @@ def read_zarr(path: Path, *, chunks: int | None = None, crs: Any = None) -> list
             cache=False,
             backend_kwargs={"consolidated": False},
         )
+        # Members are listed concurrently, so their order differs from one opening to the next.
+        data = data[sorted(data.data_vars, key=str)]
     return pieces_of(loaded_or_lazy(data, path, chunks), origin=str(path), crs=crs)
