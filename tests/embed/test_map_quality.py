@@ -60,4 +60,3 @@ def test_a_faint_grid_would_be_found(maps, name):
     checks = ((np.arange(maps[0].shape[-1]) % period) < period // 2) - 0.5
     faint = [z + 0.05 * z.std((1, 2), keepdims=True) * (checks + checks[:, None]) for z in maps]
     assert peak(faint, period) > 3
-
