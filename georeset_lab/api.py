@@ -255,6 +255,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     init: str | Path | Model | None = None,
+    teacher: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> Model:
@@ -264,8 +265,10 @@ def train(
     ----------
     scenes : Scene or sequence of Scene
         Scenes with at least one modality each; several modalities or dates of one place teach the most.
-    objective : {"pmi", "infonce"}, optional
-        What is learnt from two views of a place; the recipe's by default, which is ``"pmi"`` if it names none.
+    objective : {"predict", "pmi", "infonce"}, optional
+        What is learnt; the recipe's by default. ``"predict"`` needs Sentinel-2 in the scenes: from altered views, the
+        encoder predicts colour, texture and a teacher's features of the place, with their variance. ``"pmi"`` and
+        ``"infonce"`` contrast places and take any sensor.
     recipe : str, path or dict, optional
         Training recipe; a small default otherwise. See ``georeset_lab/train/recipes``.
     steps, minutes : int, float, optional
@@ -275,7 +278,10 @@ def train(
     out : path, optional
         Folder for checkpoints; the same call resumes what is there.
     init : str, path or Model, optional
-        Weights to start from.
+        Weights to start from: ``train(scene, init="default", minutes=3)`` adapts the released ones to a scene.
+    teacher : path, optional
+        Folder of Galileo nano's weights (`georeset_lab.models.pretrained`), for ``"predict"``. Without it the teacher's
+        dimensions hold on to what the weights in ``init`` say.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
     progress : bool
@@ -295,5 +301,5 @@ def train(
 
     return run(
         scenes, objective=objective, recipe=recipe, steps=steps, minutes=minutes, seed=seed, out=out, init=init,
-        device=device, progress=progress,
+        teacher=teacher, device=device, progress=progress,
     )  # fmt: skip

@@ -193,10 +193,11 @@ def _add_train(commands: Any) -> None:
     train.add_argument("recipe", help="name of a recipe of the package, or a JSON file")
     train.add_argument("--data", type=Path, metavar="DIR", help="folder below which the recipe's real scenes lie")
     train.add_argument("--out", type=Path, metavar="DIR", help="checkpoints and model (default: georeset_runs/RECIPE)")
-    train.add_argument("--objective", choices=("pmi", "infonce"), help="instead of the recipe's")
+    train.add_argument("--objective", choices=("predict", "pmi", "infonce"), help="instead of the recipe's")
     train.add_argument("--steps", type=int, help="instead of the recipe's")
     train.add_argument("--minutes", type=float, help="stop after so long")
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--teacher", type=Path, metavar="DIR", help="folder of Galileo nano's weights, to learn from")
     train.add_argument("--init", help="name or folder of a model to start from")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--device", default="auto")
@@ -222,6 +223,7 @@ def _train(args: argparse.Namespace) -> None:
         seed=args.seed,
         out=out,
         init=args.init,
+        teacher=args.teacher,
         device=args.device,
         progress=not args.quiet,
     )
@@ -241,6 +243,10 @@ def _add_evaluate(commands: Any) -> None:
         "--models", type=Path, metavar="DIR", help="folder of trained encoders, one for each row and seed"
     )
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the tables and finished rows are written")
+    evaluate.add_argument("--galileo", type=Path, metavar="DIR", help="folder of Galileo nano's weights, for its rows")
+    evaluate.add_argument(
+        "--adapt", type=float, metavar="MINUTES", help="add rows adapted to each scene, without labels"
+    )
     evaluate.add_argument("--quick", action="store_true", help="two tasks, few draws: under a minute")
     evaluate.add_argument("--processes", type=int, help="worker processes; as many as cores, up to 4, by default")
     evaluate.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -251,7 +257,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     from georeset_lab.evaluate.first import run
 
     found = run(
-        args.data, args.models, quick=args.quick, out=args.out, progress=not args.quiet, processes=args.processes
+        args.data,
+        args.models,
+        quick=args.quick,
+        out=args.out,
+        progress=not args.quiet,
+        processes=args.processes,
+        galileo=args.galileo,
+        adapt_minutes=args.adapt,
     )
     print(found.markdown)
     for path in found.paths:

@@ -17,7 +17,7 @@ from georeset_lab.evaluate import report
 from georeset_lab.evaluate.cache import code_identity, load_row
 from georeset_lab.evaluate.jobs import CODE, ENCODER_CODE, Job, Protocol, draws_hash, plan, read_task, unfinished, work
 from georeset_lab.evaluate.results import TaskResult
-from georeset_lab.evaluate.rows import Row, find_models, trained_here
+from georeset_lab.evaluate.rows import Row, adapted_rows, find_models, galileo_row, trained_here
 from georeset_lab.evaluate.score import Scores
 from georeset_lab.evaluate.tasks import TaskSpec, all_tasks
 from georeset_lab.files import write_atomic
@@ -53,6 +53,8 @@ def run(
     protocol: Protocol | None = None,
     cache: str | Path | None = None,
     command: str | None = None,
+    galileo: str | Path | None = None,
+    adapt_minutes: float | None = None,
 ) -> Evaluation:
     """Few-shot tables of the cheap rows and of our encoders on the test places.
 
@@ -79,6 +81,10 @@ def run(
         Folder of finished rows: ``<out>/rows``, or ``~/.cache/georeset_lab/evaluate``. A second call reads them back.
     command : str, optional
         What to print as the command of the report; this process's command line by default.
+    galileo : path, optional
+        Folder of Galileo nano's weights, for its rows and as teacher in adaptation.
+    adapt_minutes : float, optional
+        Add rows of the default weights adapted to each scene with Sentinel-2 for so long, without labels.
 
     Raises
     ------
@@ -92,7 +98,16 @@ def run(
     encoders, absent = find_models(None if models is None else Path(models), (0,) if quick else (0, 1, 2))
     missing += [m for m in absent if not quick]
     home = Path(cache) if cache else Path(out) / "rows" if out else Path.home() / ".cache" / "georeset_lab" / "evaluate"
-    jobs = [job for spec in specs for job in plan(data, spec, encoders, protocol, home)]
+    teacher = galileo_row(None if galileo is None else Path(galileo))
+    if teacher is None:
+        missing.append("Galileo nano: pass the folder of its weights as galileo= (--galileo).")
+    jobs = []
+    for spec in specs:
+        rows = list(encoders)
+        if adapt_minutes and "s2" in spec.modalities:
+            folder = home.parent / "adapted"
+            rows += adapted_rows(data, spec, folder, minutes=adapt_minutes, teacher=galileo, progress=progress)
+        jobs += list(plan(data, spec, rows, protocol, home, teacher))
     work([j for j in map(unfinished, jobs) if j.rows], _count(processes), progress)
     results = tuple(_collect(data, spec, [j for j in jobs if j.task == spec.name], protocol) for spec in specs)
     about = _about(protocol, data, models, command)

@@ -52,10 +52,19 @@ class Job:
     cache: Path
 
 
-def plan(data: Path, spec: TaskSpec, encoders: Sequence[Row], protocol: Protocol, cache: Path) -> Iterator[Job]:
+def plan(
+    data: Path,
+    spec: TaskSpec,
+    encoders: Sequence[Row],
+    protocol: Protocol,
+    cache: Path,
+    galileo: Row | None = None,
+) -> Iterator[Job]:
     """Jobs of one task: each cheap row, and the rows of each encoder together."""
     identity = spec.identity(data)
-    groups = [[row] for row in cheap_rows(spec.modalities)] + [model_rows(e, spec.modalities) for e in encoders]
+    groups = [[row] for row in cheap_rows(spec.modalities, galileo)] + [
+        model_rows(e, spec.modalities) for e in encoders
+    ]
     for rows in groups:
         code = code_identity(*CODE, *(ENCODER_CODE if rows[0].is_model else ()))
         shared = {"task": spec.name, "data": identity, "protocol": asdict(protocol), "code": code}

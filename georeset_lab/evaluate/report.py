@@ -23,6 +23,9 @@ def markdown(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping
     ]
     if fair:
         parts += [_mean_section(fair)]
+    read = [t for t in fair if any(f[0] == "galileo" for f in t.scores)]
+    if read and len(read) < len(fair):
+        parts += [_mean_section(read, "that Galileo reads")]
     parts += [_task_section(t) for t in tasks]
     if missing:
         parts.append("## Not in these tables\n" + "\n".join(f"- {m}" for m in missing))
@@ -63,6 +66,14 @@ def numbers(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping[
             "rows": {row_name(f): _summary(fair[0].sizes, s) for f, s in mean.items()},
             "differences": _differences(fair[0].sizes, mean, fair[0].seeds),
         }
+    read = [t for t in fair if any(f[0] == "galileo" for f in t.scores)]
+    if read:
+        both = averaged(read)
+        out["mean_galileo"] = {
+            "tasks": [t.name for t in read],
+            "rows": {row_name(f): _summary(read[0].sizes, s) for f, s in both.items()},
+            "differences": _differences(read[0].sizes, both, read[0].seeds),
+        }
     return out
 
 
@@ -90,10 +101,10 @@ def _protocol(p: Mapping[str, Any]) -> str:
     )
 
 
-def _mean_section(fair: Sequence[TaskResult]) -> str:
+def _mean_section(fair: Sequence[TaskResult], which: str = "that are not saturated") -> str:
     mean, modalities = averaged(fair), ("one",)
     lines = [
-        f"## Mean over the {len(fair)} tasks that are not saturated ({', '.join(t.name for t in fair)})",
+        f"## Mean over the {len(fair)} tasks {which} ({', '.join(t.name for t in fair)})",
         _table(fair[0].sizes, {title(f, modalities): table_cells(s) for f, s in mean.items()}),
         "### Paired differences, mean over these tasks",
         _difference_table(fair[0].sizes, mean, fair[0].seeds, modalities),

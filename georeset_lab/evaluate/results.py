@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from georeset_lab.evaluate.rows import ALL, DEFAULT, TRAINED, UNTRAINED
+from georeset_lab.evaluate.rows import ADAPTED, ALL, CHEAP, DEFAULT, TRAINED, UNTRAINED
 from georeset_lab.evaluate.stats import Interval, interval
 
 SATURATED = 0.90
@@ -70,13 +70,15 @@ def comparisons(families: Iterable[Family]) -> list[tuple[Family, Family]]:
     pairs = []
     for row in have:
         name, view, local = row
-        if name in ("raw", "raw5", "indices", "rcf"):
+        if name in CHEAP:
             continue
         rivals = [] if name == UNTRAINED else [(UNTRAINED, view, local)]
         if local:
-            rivals += [(name, view, False), ("raw5", view, False)]
+            rivals += [(name, view, False), ("raw5", view, False), ("galileo", view, True)]
         else:
-            rivals += [("raw", view, False), ("raw5", view, False), ("rcf", view, False)]
+            rivals += [(n, view, False) for n in ("raw", "raw5", "rcf", "galileo")]
+        if name == ADAPTED:
+            rivals.insert(0, (DEFAULT, view, local))
         pairs += [(row, rival) for rival in rivals if rival in have]
     order = {UNTRAINED: 0, **{n: i + 1 for i, n in enumerate(TRAINED)}, DEFAULT: 9}
     return sorted(pairs, key=lambda p: (order.get(p[0][0], 5), p[0][1] != ALL, p[0][2]))

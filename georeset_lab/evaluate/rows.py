@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import numpy as np
 
 from georeset_lab.errors import GridMismatch
 from georeset_lab.evaluate import baselines
+from georeset_lab.evaluate.galileo import galileo_features
 from georeset_lab.evaluate.splits import TRAIN
-from georeset_lab.evaluate.tasks import Task
+from georeset_lab.evaluate.tasks import Task, TaskSpec
 
 if TYPE_CHECKING:
     from georeset_lab.models.checkpoint import Model
@@ -27,8 +28,9 @@ CHEAP = {
     "raw5": "raw bands + 5x5 mean and std",
     "indices": "spectral indices",
     "rcf": "random convolutional features (256)",
+    "galileo": "Galileo nano, patch 4",
 }
-UNTRAINED, DEFAULT = "untrained", "default"
+UNTRAINED, DEFAULT, ADAPTED = "untrained", "default", "adapted"
 TRAINED = ("infonce", "pmi")
 SEEDS = (0, 1, 2)
 _TITLES = {
@@ -36,6 +38,7 @@ _TITLES = {
     "infonce": "our encoder, InfoNCE",
     "pmi": "our encoder, PMI",
     DEFAULT: "default weights",
+    ADAPTED: "default weights, adapted to the scene (no labels)",
 }
 _CARD = "card.json"
 
@@ -77,12 +80,42 @@ def title(family: tuple[str, str, bool], modalities: Sequence[str]) -> str:
     return words + (" + raw 5x5" if local else "")
 
 
-def cheap_rows(modalities: Sequence[str]) -> list[Row]:
-    """Cheap rows of a task; raw ones also for each modality alone, the rivals of one-sensor embeddings."""
-    rows = [Row(name) for name in CHEAP]
+def cheap_rows(modalities: Sequence[str], galileo: Row | None = None) -> list[Row]:
+    """Rows of a task that train nothing here, with and without raw 5x5 appended.
+
+    Raw ones also for each modality alone, the rivals of one-sensor embeddings; Galileo where there is Sentinel-2.
+    """
+    rows = [Row(name) for name in CHEAP if name != "galileo"]
+    rows += [replace(row, local=True) for row in rows if row.name in ("indices", "rcf")]
     if len(modalities) > 1:
         rows += [Row(name, view) for name in ("raw", "raw5") for view in modalities]
+    if galileo is not None and "s2" in modalities:
+        rows += [galileo, replace(galileo, local=True)]
     return rows
+
+
+def adapted_rows(
+    data: Path, spec: TaskSpec, folder: Path, *, minutes: float, teacher: str | Path | None, progress: bool
+) -> list[Row]:
+    """The default weights adapted to the unlabelled scene of a task; what is there is not made again."""
+    from georeset_lab.models.checkpoint import load_model
+    from georeset_lab.train.loop import train
+
+    start = load_model(DEFAULT)
+    home = folder / f"{spec.name}-{start.hash}-{minutes:g}min"
+    if not (home / "model" / _CARD).is_file():
+        scene = spec.read(data).scene
+        train(scene, init=start, recipe="adapt", minutes=minutes, teacher=teacher, out=home, progress=progress)
+    return [_row(ADAPTED, None, str(home / "model"))]
+
+
+def galileo_row(folder: Path | None) -> Row | None:
+    """Row of the published encoder, or None without its weights."""
+    from georeset_lab.models.pretrained import galileo_hash, load_galileo
+
+    if folder is None:
+        return None
+    return Row("galileo", source=str(folder), identity=galileo_hash(load_galileo(folder)))
 
 
 def model_rows(base: Row, modalities: Sequence[str]) -> list[Row]:
@@ -126,7 +159,8 @@ def find_models(folder: Path | None, seeds: Iterable[int] = SEEDS) -> tuple[list
             else:
                 missing.append(
                     f"No {name}-seed{seed}: make it with "
-                    f"`georeset train default --objective {name} --seed {seed} --out {where / f'{name}-seed{seed}'}`."
+                    f"`georeset train contrast --data DATA --objective {name} --seed {seed} "
+                    f"--out {where / f'{name}-seed{seed}'}`."
                 )
     rows += [_row(name, seed, str(path)) for (name, seed), path in found.items()]
     if DEFAULT in list_models():
@@ -180,14 +214,15 @@ def _row(name: str, seed: int | None, source: str | None) -> Row:
 
 def _cheap_features(row: Row, task: Task) -> np.ndarray:
     scene = task.scene if row.view == ALL else task.scene.only(row.view)
-    if row.name == "rcf":
-        return baselines.random_convolutions(scene, task.side == TRAIN)
     recipes: dict[str, Any] = {
         "raw": baselines.raw,
         "raw5": baselines.raw_and_local,
         "indices": baselines.spectral_indices,
+        "rcf": lambda scene: baselines.random_convolutions(scene, task.side == TRAIN),
+        "galileo": lambda scene: galileo_features(scene, row.source or ""),
     }
-    return np.asarray(recipes[row.name](scene))
+    features = np.asarray(recipes[row.name](scene))
+    return np.concatenate([features, baselines.raw_and_local(scene)], axis=2) if row.local else features
 
 
 def _model_features(rows: Sequence[Row], task: Task) -> list[np.ndarray]:

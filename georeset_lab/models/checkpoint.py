@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -15,10 +15,12 @@ from safetensors.torch import save as save_tensors
 from georeset_lab.errors import CheckpointError
 from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
 from georeset_lab.models.encoder import Encoder, EncoderConfig
+from georeset_lab.models.pretrained import GALILEO, galileo_hash, load_galileo
 
 FORMAT = "georeset-model/1"
 _RELEASED = Path(__file__).parent / "weights"
 _WEIGHTS, _CARD = "weights.safetensors", "card.json"
+_TARGETS = "targets."
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Model:
     hash: str
     """First 16 hexadecimal digits of the SHA-256 of weights and sizes: the identity that embeddings and probes carry."""
     name: str
+    targets: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Constants of the training targets (`georeset_lab.train.targets`); training from these weights starts with them."""
 
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder; see `save_model`."""
@@ -41,11 +45,17 @@ class Model:
         return f"<b>Model {self.name}</b> · {n / 1e6:.2f} M parameters · objective {self.card.get('objective', '?')} · {self.hash}"
 
 
-def make_model(encoder: Encoder, *, name: str, card: Mapping[str, Any] | None = None) -> Model:
+def make_model(
+    encoder: Encoder,
+    *,
+    name: str,
+    card: Mapping[str, Any] | None = None,
+    targets: Mapping[str, torch.Tensor] | None = None,
+) -> Model:
     """Freeze an encoder into a `Model`; an untrained one is ``make_model(Encoder(), name="untrained")``."""
     weights = save_tensors(_state(encoder))
     identity = sha256(weights + repr(asdict(encoder.config)).encode())[:16]
-    return Model(encoder.eval().requires_grad_(False), dict(card or {}), identity, name)
+    return Model(encoder.eval().requires_grad_(False), dict(card or {}), identity, name, dict(targets or {}))
 
 
 def save_model(model: Model, folder: str | Path) -> Path:
@@ -57,7 +67,8 @@ def save_model(model: Model, folder: str | Path) -> Path:
         The folder, which `load_model` takes.
     """
     folder = Path(folder)
-    weights = save_tensors(_state(model.encoder))
+    constants = {_TARGETS + k: v.detach().cpu().contiguous() for k, v in model.targets.items()}
+    weights = save_tensors(_state(model.encoder) | constants)
     card = {
         **model.card,
         "format": FORMAT,
@@ -78,13 +89,19 @@ def load_model(source: str | Path) -> Model:
     Parameters
     ----------
     source : str or path
-        A name from `list_models` (``"default"``), or a folder written by `save_model` or `georeset_lab.train`.
+        A name from `list_models` (``"default"``), ``"galileo-nano"`` (`georeset_lab.models.pretrained`; its weights
+        are found through the environment variable ``GEORESET_GALILEO``), or a folder written by `save_model` or
+        `georeset_lab.train`.
 
     Raises
     ------
     CheckpointError
         No such model; a file missing, damaged, of another format, or not belonging to its card.
     """
+    if source == GALILEO:
+        published = load_galileo()
+        about = {"objective": "Galileo", "data": "127,155 places", "source": "github.com/nasaharvest/galileo (MIT)"}
+        return Model(cast(Encoder, published), about, galileo_hash(published), GALILEO)
     folder = _RELEASED / source if isinstance(source, str) and (_RELEASED / source / _CARD).is_file() else Path(source)
     if not folder.is_dir():
         names = ", ".join(repr(n) for n in list_models()) or "none"
@@ -100,10 +117,12 @@ def load_model(source: str | Path) -> Model:
         )
     try:
         encoder = Encoder(EncoderConfig(**card["config"]))
-        encoder.load_state_dict(load_tensors(weights))
+        tensors = load_tensors(weights)
+        encoder.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_TARGETS)})
     except (SafetensorError, RuntimeError, TypeError, KeyError) as err:
         raise CheckpointError(f"{folder} holds weights that do not fit this version's encoder: {err}") from err
-    return Model(encoder.eval().requires_grad_(False), card, card["hash"], card["name"])
+    targets = {k.removeprefix(_TARGETS): v for k, v in tensors.items() if k.startswith(_TARGETS)}
+    return Model(encoder.eval().requires_grad_(False), card, card["hash"], card["name"], targets)
 
 
 def list_models() -> list[str]:

@@ -1,7 +1,8 @@
 """`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
 
 ``pixels + bands -> virtual bands -> tokens per cell -> transformer over cells -> context``, then
-``context, carried along edges + what the pixel itself says -> Gaussian head``. Fusion of sensors is in ``fusion.py``.
+``context and local responses, carried along edges + what the pixel itself says -> Gaussian head``. Fusion of sensors
+is in ``fusion.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, Series
+from georeset_lab.models.responses import Responses
 from georeset_lab.models.spectral import SpectralBasis
 from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
@@ -38,11 +40,10 @@ class EncoderConfig:
     depth: int = 4
     heads: int = 4
     n_virtual: int = 24
-    n_local: int = 48
-    """Dimensions that rest on the pixel and its 5 x 5 neighbourhood alone; the others see the context too."""
-    context_power: float = 0.125
-    """Power to which a map's context experts are raised. One context is shared by hundreds of pixels, so its full
-    weight for each would count it many times over and drown the pixels; 1 in training, where points are far apart."""
+    n_local: int = 40
+    """Dimensions that rest on the pixel and what surrounds it inside its own edges; the others see the context too."""
+    n_kernels: int = 32
+    """Kernels of `Responses`; each gives two local features."""
     head_width: int = 128
     patch: int = 6
     """Pixels along the side of a cell."""
@@ -87,7 +88,8 @@ class Encoder(nn.Module):
     -----
     Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended
     by a raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with an
-    edge-keeping mean and spread of its 5 x 5 neighbourhood, enter the head directly: the map is as sharp as the pixels.
+    edge-keeping mean and spread of its 5 x 5 neighbourhood, and `Responses` of its side of every edge, enter the head
+    directly: the map is as sharp as the pixels.
     """
 
     margin_cells = 8
@@ -105,9 +107,10 @@ class Encoder(nn.Module):
         self.date_score = nn.Linear(c.width, 1)
         nn.init.zeros_(self.date_score.weight)
         self.statistics = PixelStatistics(c.n_virtual)
+        self.responses = Responses(c.n_virtual, c.n_kernels)
         self.upsample = GuidedUpsample(c.patch)
-        n_pixel = self.statistics.n_features
-        self.head = DenseHead(c.width, n_pixel, c.head_width, c.latent_dim, c.n_local, deterministic=c.deterministic)
+        n_own = self.statistics.n_features + self.responses.n_features
+        self.head = DenseHead(c.width, n_own, c.head_width, c.latent_dim, c.n_local, deterministic=c.deterministic)
         self.scene_head = SceneHead(c.width, c.head_width, c.latent_dim, deterministic=c.deterministic)
 
     @torch.inference_mode()
@@ -155,7 +158,9 @@ class Encoder(nn.Module):
             valids.append(valid)
         context, known = self._over_dates(torch.cat(contexts), torch.cat(valids))
         cells = masked_cell_mean(values[None], measured[None], self.config.patch)[0]
-        return self._paint(context, known, cells, (values, cover, measured), margin)
+        near = self.responses(values[None], measured[None], self.config.patch)[0]
+        carried = torch.cat([self.head.mix(context), near], -1)
+        return self._paint(carried, known, cells, (values, cover, measured), margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -184,8 +189,9 @@ class Encoder(nn.Module):
         values, cover, measured = (z.view(b, t, *z.shape[1:]) for z in (values, cover, measured))
         cells = masked_cell_mean(values, measured, self.config.patch)
         view = self.statistics.at_points(values, cover, measured, points)
-        mixed = self.upsample.at_points(self.head.mix(context), cells, known, view.guide.permute(1, 2, 0), points)
-        pixels = self.head(mixed, view.features.permute(1, 2, 0))
+        carried = torch.cat([self.head.mix(context), self.responses(values, measured, self.config.patch)], -1)
+        carried = self.upsample.at_points(carried, cells, known, view.guide.permute(1, 2, 0), points)
+        pixels = self.head(carried, view.features.permute(1, 2, 0))
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
         scene = self.scene_head(pooled)
@@ -237,25 +243,24 @@ class Encoder(nn.Module):
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
 
-    def _paint(self, context: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
-        """Carry the context to the pixels and apply the head, block by block: (Y', X', D)."""
+    def _paint(self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
+        """Carry what cells say to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
-        power = 1.0 if self.config.deterministic else self.config.context_power
         rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
         pad = max(0, reach - margin)
-        framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (self.head.mix(context), cells, known[..., None])]
+        framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (carried, cells, known[..., None])]
         first = margin + pad - reach
-        eta = context.new_empty(rows * p, cols * p, self.config.latent_dim)
+        eta = carried.new_empty(rows * p, cols * p, self.config.latent_dim)
         tau = torch.empty_like(eta)
         tall, wide = _BLOCK.get(eta.device.type, (16, 16))
         for y, x in product(range(0, rows, tall), range(0, cols, wide)):
             n, m = min(tall, rows - y), min(wide, cols - x)
-            mixed, near, seen = (
+            around, near, seen = (
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
             )
             view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
             guide, features = (_by_cell(z, p) for z in (view.guide, view.features))
-            part = self.head(self.upsample.dense(mixed, near, seen[..., 0], guide), features, context_power=power)
+            part = self.head(self.upsample.dense(around, near, seen[..., 0], guide), features)
             keep = view.observed.view(n, p, m, p, 1)
             for target, source in zip((eta, tau), part, strict=True):
                 window = target[y * p : (y + n) * p, x * p : (x + m) * p].unflatten(1, (m, p)).unflatten(0, (n, p))

@@ -17,6 +17,8 @@ class GuidedUpsample(nn.Module):
     ----------
     patch : int
         Pixels along the side of a cell.
+    log_width : float
+        Where its only parameter starts.
 
     Notes
     -----
@@ -25,10 +27,10 @@ class GuidedUpsample(nn.Module):
     bands of the pixel with the cell's mean: a pixel beside a shore or a field edge takes its context from its own side.
     """
 
-    def __init__(self, patch: int) -> None:
+    def __init__(self, patch: int, *, log_width: float = -1.0) -> None:
         super().__init__()
         self.patch = patch
-        self.log_width = nn.Parameter(torch.tensor(-1.0))
+        self.log_width = nn.Parameter(torch.tensor(log_width))
         """Log of the difference of virtual bands (root mean square) at which the range kernel falls to 1 / e."""
 
     def weights(self, spatial: Tensor, pixels: Tensor, cells: Tensor, known: Tensor) -> Tensor:

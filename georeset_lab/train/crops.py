@@ -14,6 +14,7 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.errors import NothingObserved
+from georeset_lab.models.pretrained import SENTINEL2_UM
 
 _JITTER = 6
 """Pixels by which two views of one place may be shifted against each other."""
@@ -48,6 +49,8 @@ class Batch:
     """(B, P, 2) float64: easting and northing of each point."""
     place: np.ndarray
     """(B,) int64: index of the scene each crop comes from."""
+    reference: tuple[View, ...] = ()
+    """One date of Sentinel-2 and, on the same grid, Sentinel-1; never altered. Empty where the scenes have none."""
 
 
 class CropSampler:
@@ -88,14 +91,16 @@ class CropSampler:
 
     def draw(self, step: int) -> tuple[Batch, np.random.Generator]:
         """Return batch of one training step, and the generator that its augmentation continues with."""
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([self.seed, step % 2**32])
         group = self.groups[rng.choice(len(self.groups), p=self.weight)]
         names = self._pair(self.scenes[group[0]], rng)
         place = rng.choice(group, self.batch)
         most = {n: min(self.max_dates, max(len(self.scenes[i][n].times) for i in group)) for n in names}
         dates = {n: int(rng.integers(1, most[n] + 1)) for n in names}
         pixel = {n: [_pixel_m(self.scenes[i][n]) for i in place] for n in names}
+        clean = reference_modalities(self.scenes[group[0]])
         looks: list[list[_Look]] = [[], []]
+        references: list[_Look] = []
         ground = np.empty((self.batch, self.points, 2))
         for b, index in enumerate(place):
             scene = self.scenes[index]
@@ -108,23 +113,37 @@ class CropSampler:
                     break
             for side, new in zip(looks, seen, strict=True):
                 side.extend(new)
+            references.extend(self._look(scene[n], centre, ground[b], 1, rng, near=seen[0][0].day[0]) for n in clean)
         first, second = (tuple(self._stack(self.scenes[place[0]], names, side)) for side in looks)
-        return Batch(first, second, ground, place.astype(np.int64)), rng
+        reference = tuple(self._stack(self.scenes[place[0]], clean, references))
+        return Batch(first, second, ground, place.astype(np.int64), reference), rng
 
     def _pair(self, scene: Scene, rng: np.random.Generator) -> list[str]:
         names = list(scene.modalities)
         return [names[i] for i in rng.permutation(len(names))[:2]]
 
     def _look(
-        self, modality: Modality, centre: np.ndarray, ground: np.ndarray, n_dates: int, rng: np.random.Generator
+        self,
+        modality: Modality,
+        centre: np.ndarray,
+        ground: np.ndarray,
+        n_dates: int,
+        rng: np.random.Generator,
+        *,
+        near: float | None = None,
     ) -> _Look:
+        """Window around a place, shifted at random, or with ``near`` exactly there and on the day nearest to it."""
         inverse = ~modality.grid.transform
         col, row = inverse * (float(centre[0]), float(centre[1]))
-        shift = rng.integers(-_JITTER, _JITTER + 1, 2)
+        shift = rng.integers(-_JITTER, _JITTER + 1, 2) if near is None else np.zeros(2, int)
         top, left = round(row) - self.size // 2 + int(shift[0]), round(col) - self.size // 2 + int(shift[1])
         cols, rows = inverse * (ground[:, 0], ground[:, 1])
         points = np.stack([np.floor(rows) - top, np.floor(cols) - left], 1).astype(np.int64)
-        chosen = _draw_dates(modality, n_dates, rng)
+        chosen = _draw_dates(modality, n_dates if near is None else len(modality.times), rng)
+        if near is not None and len(chosen) > 1:
+            days = np.array([_day_of_year(modality.times[d]) for d in chosen])
+            away = np.abs(days - near) if np.isfinite(near) else rng.random(len(days))
+            chosen = chosen[[int(np.nanargmin(np.minimum(away, 365 - away)))]]
         pixels = np.full((n_dates, len(modality.bands), self.size, self.size), np.nan, dtype=np.float32)
         height, width = modality.grid.shape
         y0, y1 = max(top, 0), min(top + self.size, height)
@@ -159,6 +178,32 @@ class _Look:
     pixels: np.ndarray
     day: np.ndarray
     points: np.ndarray
+
+
+def reference_modalities(scene: Scene) -> list[str]:
+    """Sentinel-2 with its ten bands at 10 m, surface reflectance rather than top of atmosphere, and Sentinel-1 on its grid."""
+    optical = [
+        name
+        for name, m in scene.modalities.items()
+        if abs(_pixel_m(m) - 10) < 1
+        and sum(_near(b.center_um) for b in m.bands if b.kind == "reflectance") >= 10
+        and len(m.bands) < 20
+    ]
+    if not optical:
+        return []
+    first = next((n for n in optical if not str(scene[n].sensor).endswith("l1c")), optical[0])
+    grid = scene[first].grid
+    radar = [
+        name
+        for name, m in scene.modalities.items()
+        if {b.polarization for b in m.bands} >= {"VV", "VH"} and tuple(m.grid.shape) == tuple(grid.shape)
+        and m.grid.affine.almost_equals(grid.affine, precision=1e-3)
+    ]  # fmt: skip
+    return [first, *radar[:1]]
+
+
+def _near(centre_um: float) -> bool:
+    return bool(min(abs(centre_um - c) for c in SENTINEL2_UM) < 0.015)
 
 
 def _pixel_m(modality: Modality) -> float:

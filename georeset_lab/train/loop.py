@@ -17,11 +17,12 @@ from georeset_lab.data.scene import Scene
 from georeset_lab.errors import RecipeError
 from georeset_lab.models.checkpoint import Model, load_model, make_model, save_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
-from georeset_lab.train.crops import Batch, CropSampler
+from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
 from georeset_lab.train.gauges import gauges
-from georeset_lab.train.objectives import Contrast
+from georeset_lab.train.objectives import Contrast, Prediction
 from georeset_lab.train.recipe import Recipe, load_recipe
 from georeset_lab.train.state import load_state, save_state
+from georeset_lab.train.targets import Targets
 from georeset_lab.train.views import Augmentation, augment
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     init: str | Path | Model | None = None,
+    teacher: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> Model:
@@ -55,8 +57,11 @@ def train(
     recipe = load_recipe(recipe)
     recipe = replace(recipe, objective=objective or recipe.objective, steps=steps or recipe.steps)
     scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
-    encoder = _fresh_encoder(recipe, init, seed)
-    contrast = Contrast(encoder, recipe.objective)
+    start = None if init is None else init if isinstance(init, Model) else load_model(init)
+    encoder = _fresh_encoder(recipe, start, seed)
+    module = _objective(encoder, recipe, start, teacher)
+    if recipe.objective == "predict" and not recipe.pmi:
+        scenes = _with_reference(scenes)
     sampler = CropSampler(
         scenes,
         size=encoder.config.window * encoder.config.patch,
@@ -66,9 +71,13 @@ def train(
         seed=seed,
     )
     folder = None if out is None else Path(out)
-    run = _Run(recipe, contrast, sampler, seed, folder, _identity(recipe, scenes, seed, init))
+    if isinstance(module, Prediction) and (start is None or not start.targets):
+        module.fit(sampler, seed)
+    run = _Run(recipe, module, sampler, seed, folder, _identity(recipe, scenes, seed, start))
     done = run.loop(_accelerator(device), minutes, progress)
-    model = make_model(encoder.cpu(), name=recipe.name, card=_card(recipe, scenes, seed, done))
+    constants = dict(module.targets.cpu().state_dict()) if isinstance(module, Prediction) else {}
+    card = _card(recipe, scenes, seed, done, taught=teacher is not None)
+    model = make_model(encoder.cpu(), name=recipe.name, card=card, targets=constants)
     if folder is not None:
         save_model(model, folder / "model")
     return model
@@ -80,13 +89,13 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        contrast: Contrast,
+        module: Contrast | Prediction,
         sampler: CropSampler,
         seed: int,
         folder: Path | None,
         identity: dict[str, Any],
     ) -> None:
-        self.recipe, self.contrast, self.sampler, self.seed = recipe, contrast, sampler, seed
+        self.recipe, self.module, self.sampler, self.seed = recipe, module, sampler, seed
         self.folder, self.identity = folder, identity
         self.settings = Augmentation(**recipe.augmentation)
 
@@ -96,29 +105,29 @@ class _Run:
         from tqdm.auto import tqdm
 
         fabric = Fabric(accelerator=accelerator, devices=1)
-        optimizer = _optimizer(self.contrast, self.recipe)
+        optimizer = _optimizer(self.module, self.recipe)
         start = self._resume(optimizer)
-        module, optimizer = fabric.setup(self.contrast, optimizer)
+        module, optimizer = fabric.setup(self.module, optimizer)
         module.train()
-        deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        begun, limit_s = time.monotonic(), math.inf if minutes is None else 60 * minutes
         step = start
         with tqdm(
             total=self.recipe.steps, initial=start, desc=f"train {self.recipe.objective}", disable=not progress
         ) as bar:
-            while step < self.recipe.steps and time.monotonic() < deadline:
+            while step < self.recipe.steps and (spent := time.monotonic() - begun) < limit_s:
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, self.recipe)
+                    group["lr"] = learning_rate(step, self.recipe, spent / limit_s)
                 numbers = self._step(fabric, module, optimizer, step)
                 step += 1
                 self._report(bar, step, numbers)
                 if self.folder is not None and (step % self.recipe.checkpoint_every == 0 or step == self.recipe.steps):
-                    save_state(self.folder / _STATE, self.contrast, optimizer, step=step, identity=self.identity)
+                    save_state(self.folder / _STATE, self.module, optimizer, step=step, identity=self.identity)
         return step
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> int:
         if self.folder is None or not (self.folder / _STATE).is_dir():
             return 0
-        return load_state(self.folder / _STATE, self.contrast, optimizer, identity=self.identity)
+        return load_state(self.folder / _STATE, self.module, optimizer, identity=self.identity)
 
     def _step(self, fabric: Any, module: Any, optimizer: Any, step: int) -> dict[str, float]:
         batch, rng = self.sampler.draw(step)
@@ -127,6 +136,7 @@ class _Run:
             tuple(augment(v, self.settings, rng) for v in batch.second),
             batch.ground_m,
             batch.place,
+            batch.reference,
         )
         losses, experts = module(batch, seed=int(rng.integers(2**31)))
         total = torch.stack(list(losses.values())).sum()
@@ -157,11 +167,11 @@ class _Run:
                 log.write(json.dumps({"step": step, **{k: round(v, 5) for k, v in numbers.items()}}) + "\n")
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine to zero (``methods.md`` section 0)."""
+def learning_rate(step: int, recipe: Recipe, time_share: float = 0.0) -> float:
+    """Linear warm-up, then half a cosine to zero, at the last step or at the time limit, whichever is nearer."""
     if step < recipe.warmup:
         return recipe.lr * (step + 1) / recipe.warmup
-    share = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    share = max((step - recipe.warmup) / max(1, recipe.steps - recipe.warmup), min(time_share, 1.0))
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -173,9 +183,33 @@ def _optimizer(module: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95))
 
 
-def _fresh_encoder(recipe: Recipe, init: str | Path | Model | None, seed: int) -> Encoder:
-    if init is not None:
-        start = init if isinstance(init, Model) else load_model(init)
+def _objective(
+    encoder: Encoder, recipe: Recipe, start: Model | None, teacher: str | Path | None
+) -> Contrast | Prediction:
+    if recipe.objective != "predict":
+        return Contrast(encoder, recipe.objective)
+    from georeset_lab.models.pretrained import load_galileo
+
+    c = encoder.config
+    targets = Targets(c.latent_dim, c.n_local, teacher=None if teacher is None else load_galileo(teacher))
+    if start is not None and start.targets:
+        targets.load_state_dict(start.targets)
+    return Prediction(encoder, targets, blocks=recipe.targets, pmi=recipe.pmi)
+
+
+def _with_reference(scenes: list[Scene]) -> list[Scene]:
+    kept = [s for s in scenes if reference_modalities(s)]
+    if not kept:
+        have = "; ".join(f"{s.name}: {', '.join(s.modalities)}" for s in scenes) or "none"
+        raise RecipeError(
+            f"Objective 'predict' needs a scene with Sentinel-2 at 10 m (ten bands); given were {have}. "
+            "Pass objective='pmi', which learns from any sensor."
+        )
+    return kept
+
+
+def _fresh_encoder(recipe: Recipe, start: Model | None, seed: int) -> Encoder:
+    if start is not None:
         encoder = Encoder(start.encoder.config)
         encoder.load_state_dict(start.encoder.state_dict())
         return encoder
@@ -197,13 +231,17 @@ def _accelerator(device: str) -> str:
     return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _identity(recipe: Recipe, scenes: list[Scene], seed: int, init: str | Path | Model | None) -> dict[str, Any]:
-    start = "" if init is None else (init if isinstance(init, Model) else load_model(init)).hash
+def _identity(recipe: Recipe, scenes: list[Scene], seed: int, start: Model | None) -> dict[str, Any]:
     sizes = [[s.name, [[n, len(m.bands), list(m.grid.shape)] for n, m in s.modalities.items()]] for s in scenes]
-    return {"recipe": recipe.hash, "scenes": json.loads(json.dumps(sizes)), "seed": seed, "init": start}
+    return {
+        "recipe": recipe.hash,
+        "scenes": json.loads(json.dumps(sizes)),
+        "seed": seed,
+        "init": start.hash if start else "",
+    }
 
 
-def _card(recipe: Recipe, scenes: list[Scene], seed: int, steps: int) -> dict[str, Any]:
+def _card(recipe: Recipe, scenes: list[Scene], seed: int, steps: int, *, taught: bool) -> dict[str, Any]:
     from georeset_lab import __version__
 
     return {
@@ -212,6 +250,7 @@ def _card(recipe: Recipe, scenes: list[Scene], seed: int, steps: int) -> dict[st
         "recipe_hash": recipe.hash,
         "seed": seed,
         "steps": steps,
+        "teacher": "Galileo nano (MIT), github.com/nasaharvest/galileo, arXiv 2502.09356" if taught else None,
         "scenes": sorted({s.name for s in scenes}),
         "bands": sorted({b.name for s in scenes for m in s.modalities.values() for b in m.bands}, key=str)[:64],
         "torch": torch.__version__,

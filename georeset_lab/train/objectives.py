@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,13 +11,16 @@ from georeset_lab.data.bands import band_table
 from georeset_lab.errors import RecipeError
 from georeset_lab.losses.infonce import CosineScores, info_nce
 from georeset_lab.losses.pmi import pmi_scores
+from georeset_lab.losses.prediction import gaussian_prediction
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.fusion import Gaussian, fuse
-from georeset_lab.train.crops import Batch, View
+from georeset_lab.train.crops import Batch, CropSampler, View
+from georeset_lab.train.targets import BLOCKS, Targets
 
-OBJECTIVES = ("pmi", "infonce")
+OBJECTIVES = ("predict", "pmi", "infonce")
 """Names that ``train(objective=...)`` knows."""
 
+_FIT_BATCHES = 48
 _NEAR_M = 100.0
 _SCENE_WEIGHT = 0.25
 _DROP_MODALITY = 0.35
@@ -53,15 +58,7 @@ class Contrast(nn.Module):
         return losses, [pixels for pixels, _ in looks[0]]
 
     def _encode(self, view: View) -> tuple[Gaussian, Gaussian]:
-        device = self.encoder.norm.weight.device
-        out = self.encoder.crops(
-            torch.from_numpy(view.pixels).to(device),
-            torch.from_numpy(band_table(view.bands)).to(device),
-            cell_m=view.cell_m,
-            day_of_year=torch.from_numpy(view.day_of_year).to(device),
-            points=torch.from_numpy(view.points).to(device),
-        )
-        return Gaussian(out.pixels.eta.flatten(0, 1), out.pixels.tau.flatten(0, 1)), out.scene
+        return encode_view(self.encoder, view)
 
     def _contrast(
         self, looks: list[list[Gaussian]], ignore: Tensor, chance: torch.Generator, level: str, weight: float
@@ -83,6 +80,81 @@ class Contrast(nn.Module):
         if self.cosine is not None:
             return info_nce(self.cosine(a.mean, b.mean), ignore)
         return info_nce(pmi_scores(a.eta, a.tau, b.eta, b.tau), ignore)
+
+
+class Prediction(nn.Module):
+    """Predict what a clean view by all sensors says of a place, from altered views of one modality or of two.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    targets : Targets
+        Its constants are part of the state; `fit` sets them.
+    blocks : sequence of str
+        Blocks of `Targets` that are learned; all by default.
+    pmi : float
+        Weight of `Contrast` with PMI scores besides; 0 leaves it out, and the second look is then not encoded.
+    """
+
+    def __init__(
+        self, encoder: Encoder, targets: Targets, *, blocks: Sequence[str] | None = None, pmi: float = 0.0
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(blocks or ()) - set(BLOCKS))
+        if unknown:
+            raise RecipeError(f"Unknown targets {', '.join(unknown)}; choose some of {', '.join(BLOCKS)}.")
+        self.encoder, self.targets, self.pmi = encoder, targets, pmi
+        chosen = set(BLOCKS if blocks is None else blocks)
+        self.learned = torch.cat([torch.full((n,), b in chosen) for b, n in targets.sizes.items()])
+        self.contrast = Contrast(encoder, "pmi") if pmi > 0 else None
+
+    def fit(self, sampler: CropSampler, seed: int) -> None:
+        """Set the constants of the targets from clean crops that no training step sees."""
+        batches = [sampler.draw(-1 - k)[0].reference for k in range(_FIT_BATCHES)]
+        self.targets.fit([b for b in batches if b], seed)
+
+    def forward(self, batch: Batch, seed: int) -> tuple[dict[str, Tensor], list[Gaussian]]:
+        """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""
+        losses, experts = {}, []
+        if self.contrast is not None:
+            contrast, experts = self.contrast(batch, seed)
+            losses = {name: self.pmi * loss for name, loss in contrast.items()}
+        if not batch.reference:
+            return losses or {"none": 0.0 * self.encoder.norm.weight.sum()}, experts
+        target, known = self.targets(batch.reference)
+        known = known & self.learned.to(known.device)
+        looks = [encode_view(self.encoder, view) for view in batch.first]
+        experts = [pixels for pixels, _ in looks]
+        scenes = [scene for _, scene in looks]
+        n = known.sum(1)
+        losses |= self._losses(experts, target.flatten(0, 1), known.flatten(0, 1), batch, "pixel", 1.0)
+        mean = (target * known).sum(1) / n.clamp_min(1)
+        losses |= self._losses(scenes, mean, n > known.shape[1] // 2, batch, "scene", _SCENE_WEIGHT)
+        return losses, experts
+
+    def _losses(
+        self, experts: list[Gaussian], target: Tensor, known: Tensor, batch: Batch, level: str, weight: float
+    ) -> dict[str, Tensor]:
+        parts = [(view.modality, expert) for view, expert in zip(batch.first, experts, strict=True)]
+        if len(experts) > 1:
+            parts.append(("fused", fuse(experts)))
+        return {
+            f"{level}/{name}": weight / len(parts) * gaussian_prediction(e.mean, e.var, target, known)
+            for name, e in parts
+        }
+
+
+def encode_view(encoder: Encoder, view: View) -> tuple[Gaussian, Gaussian]:
+    """Experts of a view's points, (B P, D), and of its crops, (B, D)."""
+    device = encoder.norm.weight.device
+    out = encoder.crops(
+        torch.from_numpy(view.pixels).to(device),
+        torch.from_numpy(band_table(view.bands)).to(device),
+        cell_m=view.cell_m,
+        day_of_year=torch.from_numpy(view.day_of_year).to(device),
+        points=torch.from_numpy(view.points).to(device),
+    )
+    return Gaussian(out.pixels.eta.flatten(0, 1), out.pixels.tau.flatten(0, 1)), out.scene
 
 
 def _drop(experts: list[Gaussian], chance: torch.Generator) -> Gaussian:

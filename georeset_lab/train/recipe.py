@@ -21,7 +21,7 @@ class Recipe:
     """Settings of a training run; every default is what ``train`` uses without a recipe."""
 
     name: str = "custom"
-    objective: str = "pmi"
+    objective: str = "predict"
     steps: int = 600
     batch: int = 12
     """Crops per step."""
@@ -41,6 +41,10 @@ class Recipe:
     """``count`` of simulated landscapes, ``first_seed``, ``size`` in 10 m pixels, ``modalities``, ``dates``."""
     real: tuple[dict[str, Any], ...] = ()
     """Real scenes: ``source`` (path or dict of paths below the data folder) and further arguments of ``load_scene``."""
+    targets: tuple[str, ...] | None = None
+    """Objective ``"predict"``: blocks of `georeset_lab.train.targets` that are learned; None is all."""
+    pmi: float = 0.0
+    """Objective ``"predict"``: weight of contrast by PMI besides."""
     notes: str = ""
     """Licences and origin of the data, for the card."""
 
@@ -112,7 +116,14 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None) -> Recip
     unknown = sorted(set(source) - known)
     if unknown:
         raise RecipeError(f"Recipe has unknown fields {', '.join(unknown)}; it may have {', '.join(sorted(known))}.")
-    return Recipe(**{**source, "real": tuple(source.get("real", ()))})
+    targets = source.get("targets")
+    return Recipe(
+        **{
+            **source,
+            "real": tuple(source.get("real", ())),
+            "targets": None if targets is None else tuple(targets),
+        }
+    )
 
 
 def list_recipes() -> list[str]:

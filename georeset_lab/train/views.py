@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.sensors import sensor
 from georeset_lab.train.crops import View
 
 
@@ -32,6 +33,8 @@ class Augmentation:
     haze: float = 0.08
     hole: float = 0.1
     """A blob without any measurement."""
+    other_sensor: float = 0.0
+    """Per view of Sentinel-2: render it in the bands of another optical sensor."""
     radar_fault: float = 0.06
     """Strong interference or noise on a radar view."""
 
@@ -51,6 +54,8 @@ def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> Vie
     View
         Same places and points, moved with the pixels.
     """
+    if rng.random() < settings.other_sensor:
+        view = as_other_sensor(view, rng)
     kind = np.array([b.kind for b in view.bands])
     pixels = view.pixels.copy()
     for crop in pixels:
@@ -66,6 +71,39 @@ def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> Vie
     if rng.random() < settings.drop_bands:
         view = _drop_bands(view, rng)
     return _turn(view, rng) if settings.flip else view
+
+
+def as_other_sensor(view: View, rng: np.random.Generator) -> View:
+    """Sentinel-2 as another sensor would see it: Landsat 5 or 8, red-green-blue, or a hyperspectral imager.
+
+    Spectra are interpolated linearly between the centres of the bands at hand, so nothing finer than Sentinel-2 sees is
+    invented; 30 m pixels are means of 3 x 3. Views of other sensors are returned as they are.
+    """
+    centres = np.array([b.center_um for b in view.bands])
+    if any(b.kind != "reflectance" for b in view.bands) or not 9 <= len(centres) < 20 or centres.max() < 2.0:
+        return view
+    name = str(rng.choice(["landsat-5-l2", "landsat-8-l2", "rgb", "hyperspectral"]))
+    if name == "hyperspectral":
+        first, step = rng.uniform(0.42, 0.5), rng.uniform(0.006, 0.03)
+        wanted = np.arange(first, 2.42, step)
+        wanted = wanted[~((wanted > 1.34) & (wanted < 1.46)) & ~((wanted > 1.79) & (wanted < 1.96))]
+        bands = tuple(BandSpec(f"H{i:03d}", float(c), 1.2 * step, 30.0) for i, c in enumerate(wanted))
+    elif name == "rgb":
+        bands = tuple(BandSpec(n, c, 0.06, 10.0) for n, c in (("red", 0.66), ("green", 0.56), ("blue", 0.48)))
+    else:
+        bands = tuple(b for b in sensor(name).bands if b.kind == "reflectance" and 0.4 < b.center_um < 2.4)
+    order = np.argsort(centres)
+    at = np.clip([b.center_um for b in bands], centres[order[0]], centres[order[-1]])
+    right = np.clip(np.searchsorted(centres[order], at), 1, len(order) - 1)
+    share = (at - centres[order][right - 1]) / np.maximum(centres[order][right] - centres[order][right - 1], 1e-9)
+    mix = np.zeros((len(bands), len(centres)), dtype=np.float32)
+    mix[np.arange(len(bands)), order[right - 1]] += 1 - share
+    mix[np.arange(len(bands)), order[right]] += share
+    pixels = np.einsum("nc,btcyx->btnyx", mix, view.pixels)
+    if bands[0].gsd_m > 20:
+        b, t, n, s = pixels.shape[:4]
+        pixels = pixels.reshape(b, t, n, s // 3, 3, s // 3, 3).mean((4, 6)).repeat(3, -1).repeat(3, -2)
+    return replace(view, pixels=np.ascontiguousarray(pixels, dtype=np.float32), bands=bands)
 
 
 def _light(
