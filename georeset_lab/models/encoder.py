@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.head import DenseHead, SceneHead
+from georeset_lab.models.head import DenseHead, Emission, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, Series
 from georeset_lab.models.responses import Responses
 from georeset_lab.models.spectral import SpectralBasis
@@ -37,20 +37,22 @@ class EncoderConfig:
 
     latent_dim: int = 64
     width: int = 128
-    depth: int = 4
+    depth: int = 2
     heads: int = 4
-    n_virtual: int = 24
+    n_virtual: int = 16
     n_local: int = 40
     """Dimensions that rest on the pixel and what surrounds it inside its own edges; the others see the context too."""
-    n_kernels: int = 32
+    n_kernels: int = 24
     """Kernels of `Responses`; each gives two local features."""
-    head_width: int = 128
+    head_width: int = 64
     patch: int = 6
     """Pixels along the side of a cell."""
     window: int = 8
     """Cells along the side of an attention window."""
     stride: int = 4
     """Cells between windows; ``window`` is a multiple of it."""
+    init_spread: float = 1.0
+    """Standard deviation of fresh means, in those of the prior; contrast by PMI wants more."""
     deterministic: bool = False
     """True for baselines without uncertainty: tau is 1 wherever a pixel was measured."""
 
@@ -109,9 +111,10 @@ class Encoder(nn.Module):
         self.statistics = PixelStatistics(c.n_virtual)
         self.responses = Responses(c.n_virtual, c.n_kernels)
         self.upsample = GuidedUpsample(c.patch)
-        n_own = self.statistics.n_features + self.responses.n_features
-        self.head = DenseHead(c.width, n_own, c.head_width, c.latent_dim, c.n_local, deterministic=c.deterministic)
-        self.scene_head = SceneHead(c.width, c.head_width, c.latent_dim, deterministic=c.deterministic)
+        how = Emission(c.init_spread, c.deterministic)
+        n_near, n_pixel = self.responses.n_features + c.n_virtual, self.statistics.n_features
+        self.head = DenseHead(c.width, n_near, n_pixel, c.head_width, c.latent_dim, c.n_local, how)
+        self.scene_head = SceneHead(c.width, c.width, c.latent_dim, how)
 
     @torch.inference_mode()
     def dense(
@@ -159,7 +162,7 @@ class Encoder(nn.Module):
         context, known = self._over_dates(torch.cat(contexts), torch.cat(valids))
         cells = masked_cell_mean(values[None], measured[None], self.config.patch)[0]
         near = self.responses(values[None], measured[None], self.config.patch)[0]
-        carried = torch.cat([self.head.mix(context), near], -1)
+        carried = self.head.cells(context, torch.cat([near, cells], -1))
         return self._paint(carried, known, cells, (values, cover, measured), margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
@@ -189,8 +192,10 @@ class Encoder(nn.Module):
         values, cover, measured = (z.view(b, t, *z.shape[1:]) for z in (values, cover, measured))
         cells = masked_cell_mean(values, measured, self.config.patch)
         view = self.statistics.at_points(values, cover, measured, points)
-        carried = torch.cat([self.head.mix(context), self.responses(values, measured, self.config.patch)], -1)
-        carried = self.upsample.at_points(carried, cells, known, view.guide.permute(1, 2, 0), points)
+        near = self.responses(values, measured, self.config.patch)
+        carried = self.head.cells(context, torch.cat([near, cells], -1))
+        guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
+        carried = self.upsample.at_points(carried, cells, known, guide, noise, points)
         pixels = self.head(carried, view.features.permute(1, 2, 0))
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
@@ -259,8 +264,8 @@ class Encoder(nn.Module):
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
             )
             view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
-            guide, features = (_by_cell(z, p) for z in (view.guide, view.features))
-            part = self.head(self.upsample.dense(around, near, seen[..., 0], guide), features)
+            guide, noise, features = (_by_cell(z, p) for z in (view.guide, view.noise, view.features))
+            part = self.head(self.upsample.dense(around, near, seen[..., 0], guide, noise), features)
             keep = view.observed.view(n, p, m, p, 1)
             for target, source in zip((eta, tau), part, strict=True):
                 window = target[y * p : (y + n) * p, x * p : (x + m) * p].unflatten(1, (m, p)).unflatten(0, (n, p))

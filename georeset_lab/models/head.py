@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +13,15 @@ from georeset_lab.models.fusion import Gaussian
 MAX_TAU = 1e3
 """Largest precision one expert may claim (methods.md section 2: an over-confident expert dominates the product)."""
 
-_SPREAD = 1.0
+
+class Emission(NamedTuple):
+    """How heads emit their parameters."""
+
+    spread: float = 1.0
+    """Standard deviation of fresh means. Near zero the PMI score and its gradient vanish, and training by contrast would
+    first learn to claim nothing."""
+    deterministic: bool = False
+    """Emit tau = 1: a baseline without uncertainty."""
 
 
 class GaussianHead(nn.Module):
@@ -20,29 +30,33 @@ class GaussianHead(nn.Module):
     Parameters
     ----------
     width, latent_dim : int
-    deterministic : bool
-        Emit tau = 1: a baseline without uncertainty.
+    how : Emission
     """
 
-    def __init__(self, width: int, latent_dim: int, *, deterministic: bool = False) -> None:
+    def __init__(self, width: int, latent_dim: int, how: Emission) -> None:
         super().__init__()
-        self.deterministic = deterministic
+        self.latent_dim = latent_dim
         self.to_hidden = nn.Linear(width, width)
-        self.to_latent = nn.Linear(width, latent_dim if deterministic else 2 * latent_dim)
-        # Means start about as wide as the prior. Near zero the PMI score and its gradient vanish, and training would
-        # first learn to claim nothing.
-        nn.init.normal_(self.to_latent.weight[:latent_dim], std=_SPREAD / width**0.5)
+        self.to_latent = nn.Linear(width, latent_dim if how.deterministic else 2 * latent_dim)
+        nn.init.normal_(self.to_latent.weight[:latent_dim], std=how.spread / width**0.5)
 
-    def forward(self, mixed: Tensor, shift: Tensor | None = None) -> Gaussian:
-        """Natural parameters (..., latent_dim) from features (..., width), their mean moved by ``shift``."""
+    def forward(self, mixed: Tensor) -> Gaussian:
+        """Natural parameters (..., latent_dim) from features (..., width)."""
+        return emit(self.raw(mixed), self.latent_dim)
+
+    def raw(self, mixed: Tensor) -> Tensor:
+        """Mean and the certainty before its activation, (..., 2 latent_dim); the mean alone if deterministic."""
         hidden = F.gelu(mixed)
         hidden = hidden + F.gelu(self.to_hidden(hidden))
-        out = self.to_latent(hidden)
-        mean, raw = (out, None) if self.deterministic else out.chunk(2, -1)
-        if shift is not None:
-            mean = mean + shift
-        tau = torch.ones_like(mean) if raw is None else F.softplus(raw - 1.0).clamp_max(MAX_TAU)
-        return Gaussian(tau * mean, tau)
+        out: Tensor = self.to_latent(hidden)
+        return out
+
+
+def emit(raw: Tensor, latent_dim: int) -> Gaussian:
+    """Natural parameters from what `GaussianHead.raw` gives; tau is 1 where there is no certainty among it."""
+    mean, certainty = raw[..., :latent_dim], raw[..., latent_dim:]
+    tau = F.softplus(certainty - 1.0).clamp_max(MAX_TAU) if certainty.shape[-1] else torch.ones_like(mean)
+    return Gaussian(tau * mean, tau)
 
 
 class DenseHead(nn.Module):
@@ -50,54 +64,70 @@ class DenseHead(nn.Module):
 
     Parameters
     ----------
-    n_context, n_own : int
-        Features of the context, and of the pixel with the responses around it.
+    n_context, n_near, n_pixel : int
+        Features of a cell's context, of what is measured in the cell, and of a pixel.
     width, latent_dim, n_local : int
         ``n_local`` of the ``latent_dim`` dimensions see no context.
+    how : Emission
 
     Notes
     -----
-    Ours. Context changes slowly across an edge; with one head for all, the map of an encoder trained by contrast rose
-    over 300 m at a planted shore. The local dimensions see no context, and have a linear path, so that the probe never
-    loses what the pixels say.
+    Ours. All that a cell can decide is computed once for the cell (`cells`), carried to its pixels along edges, and
+    finished there (`forward`): the head costs a sixth of one that does everything for each pixel. Context changes slowly
+    across an edge; so most dimensions see none, and have linear paths, so that the probe never loses what pixels say.
     """
 
     def __init__(
-        self, n_context: int, n_own: int, width: int, latent_dim: int, n_local: int, *, deterministic: bool = False
+        self, n_context: int, n_near: int, n_pixel: int, width: int, latent_dim: int, n_local: int, how: Emission
     ) -> None:
         super().__init__()
-        self.mix = nn.Linear(n_context, width)
-        """First layer's share of the context; linear, so it is applied to cells before upsampling."""
-        self.beside_context = nn.Linear(n_own, width, bias=False)
-        self.around = GaussianHead(width, latent_dim - n_local, deterministic=deterministic)
-        self.alone = nn.Linear(n_own, width)
-        self.local = GaussianHead(width, n_local, deterministic=deterministic)
-        self.direct = nn.Linear(n_own, n_local, bias=False)
-        nn.init.normal_(self.direct.weight, std=_SPREAD / n_own**0.5)
+        self.n_local, self.n_around, self.width = n_local, latent_dim - n_local, width
+        self.mix = nn.Linear(n_context + n_near, n_context)
+        self.around = GaussianHead(n_context, self.n_around, how)
+        self.beside = nn.Linear(n_near, width, bias=False)
+        self.direct_near = nn.Linear(n_near, n_local, bias=False)
+        self.alone = nn.Linear(n_pixel, width)
+        self.local = GaussianHead(width, n_local, how)
+        self.direct = nn.Linear(n_pixel, n_local, bias=False)
+        for path, n in ((self.direct, n_pixel), (self.direct_near, n_near)):
+            nn.init.normal_(path.weight, std=how.spread / n**0.5)
+
+    def cells(self, context: Tensor, near: Tensor) -> Tensor:
+        """Share of the cells, to be carried to their pixels: (..., H).
+
+        Parameters
+        ----------
+        context : Tensor, shape (..., n_context)
+        near : Tensor, shape (..., n_near)
+        """
+        around = self.around.raw(self.mix(torch.cat([context, near], -1)))
+        return torch.cat([self.beside(near), self.direct_near(near), around], -1)
 
     def forward(self, carried: Tensor, pixel: Tensor) -> Gaussian:
         """Natural parameters (..., latent_dim) of pixels.
 
         Parameters
         ----------
-        carried : Tensor, shape (..., width + 2 K)
-            Context after `mix`, and responses, both brought to the pixel.
-        pixel : Tensor, shape (..., n_own - 2 K)
+        carried : Tensor, shape (..., H)
+            From `cells`, brought to the pixels.
+        pixel : Tensor, shape (..., n_pixel)
         """
-        width = self.mix.out_features
-        own = torch.cat([pixel, carried[..., width:]], -1)
-        local = self.local(self.alone(own), self.direct(own))
-        around = self.around(carried[..., :width] + self.beside_context(own))
-        return Gaussian(*(torch.cat(pair, -1) for pair in zip(local, around, strict=True)))
+        hidden, shift, around = carried.split(
+            [self.width, self.n_local, carried.shape[-1] - self.width - self.n_local], -1
+        )
+        raw = self.local.raw(self.alone(pixel) + hidden)
+        mean = raw[..., : self.n_local] + self.direct(pixel) + shift
+        local = emit(torch.cat([mean, raw[..., self.n_local :]], -1), self.n_local)
+        return Gaussian(*(torch.cat(pair, -1) for pair in zip(local, emit(around, self.n_around), strict=True)))
 
 
 class SceneHead(nn.Module):
     """Expert of a whole scene, from the mean of its tokens; never a product of the pixels' experts, which are not independent."""
 
-    def __init__(self, n_context: int, width: int, latent_dim: int, *, deterministic: bool = False) -> None:
+    def __init__(self, n_context: int, width: int, latent_dim: int, how: Emission) -> None:
         super().__init__()
         self.mix = nn.Linear(n_context, width)
-        self.gaussian = GaussianHead(width, latent_dim, deterministic=deterministic)
+        self.gaussian = GaussianHead(width, latent_dim, how)
 
     def forward(self, pooled: Tensor) -> Gaussian:
         """Natural parameters (..., latent_dim) from pooled tokens (..., n_context)."""

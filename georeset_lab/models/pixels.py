@@ -24,6 +24,8 @@ class PixelView(NamedTuple):
     """(5 R, ...): value, neighbourhood mean and spread (weighted means over dates), spread over dates, cover."""
     guide: Tensor
     """(R, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
+    noise: Tensor
+    """(1, ...): mean square of the neighbourhood spread, over bands and dates: what a difference must exceed to be an edge."""
     observed: Tensor
     """(...): bool, measured on at least one date."""
 
@@ -110,7 +112,8 @@ class PixelStatistics(nn.Module):
         """Pool (T, R, ...) summaries with learned weights of the dates."""
         if len(values) == 1:
             still = torch.zeros_like(values[0])
-            return PixelView(torch.cat([values[0], mean[0], spread[0], still, cover[0]]), mean[0], measured[0])
+            noise = spread[0].square().mean(0, keepdim=True)
+            return PixelView(torch.cat([values[0], mean[0], spread[0], still, cover[0]]), mean[0], noise, measured[0])
         score = self.date_score(torch.cat([values, mean], 1).movedim(1, -1))[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
         pooled = [(weight * part).sum(0) for part in (values, mean, spread)]
@@ -118,7 +121,8 @@ class PixelStatistics(nn.Module):
         n = present.sum(0).clamp_min(1.0)
         change = ((values - pooled[0]) ** 2 * present).sum(0) / n
         features = torch.cat([*pooled, _root(change), (weight * cover).sum(0)])
-        return PixelView(features, (mean * present).sum(0) / n, measured.any(0))
+        noise = (spread.square().mean(1, keepdim=True) * present).sum(0) / n
+        return PixelView(features, (mean * present).sum(0) / n, noise, measured.any(0))
 
 
 def _combine(parts: list[list[Tensor]]) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 _REACH = 2
 _FLOOR = 1e-3
+_QUIET = 1e-3
+"""Least mean square of a local spread, in squared virtual bands: a sensor without noise still has fields."""
 
 
 class GuidedUpsample(nn.Module):
@@ -25,15 +27,17 @@ class GuidedUpsample(nn.Module):
     Joint bilateral upsampling (Kopf et al., 2007). The spatial kernel is a cubic B-spline over cell centres, whose
     spectrum vanishes at the cell frequency, so a smooth context shows no blocks. The range kernel compares the virtual
     bands of the pixel with the cell's mean: a pixel beside a shore or a field edge takes its context from its own side.
+    Ours: its width follows the spread inside the pixel's own neighbourhood, so it is wide in a forest, whose pixels all
+    differ, and narrow between two even fields of nearly one colour.
     """
 
-    def __init__(self, patch: int, *, log_width: float = -1.0) -> None:
+    def __init__(self, patch: int, *, log_width: float = 1.0) -> None:
         super().__init__()
         self.patch = patch
         self.log_width = nn.Parameter(torch.tensor(log_width))
-        """Log of the difference of virtual bands (root mean square) at which the range kernel falls to 1 / e."""
+        """Log of the difference of virtual bands, in local spreads, at which the range kernel falls to 1 / e."""
 
-    def weights(self, spatial: Tensor, pixels: Tensor, cells: Tensor, known: Tensor) -> Tensor:
+    def weights(self, spatial: Tensor, pixels: Tensor, noise: Tensor, cells: Tensor, known: Tensor) -> Tensor:
         """Normalised weights (..., P, C) of C cells for P pixels.
 
         Parameters
@@ -42,6 +46,8 @@ class GuidedUpsample(nn.Module):
             Spline weights.
         pixels : Tensor, shape (..., P, R)
             Guide of the pixels.
+        noise : Tensor, shape (..., P, 1)
+            Mean square of their local spread.
         cells : Tensor, shape (..., C, R)
             Mean of the cells.
         known : Tensor, shape (..., C), bool
@@ -49,11 +55,11 @@ class GuidedUpsample(nn.Module):
         """
         cross = pixels @ cells.transpose(-1, -2)
         distance = pixels.square().sum(-1)[..., None] + cells.square().sum(-1)[..., None, :] - 2 * cross
-        scale = torch.exp(-2 * self.log_width) / pixels.shape[-1]
+        scale = torch.exp(-2 * self.log_width) / (pixels.shape[-1] * (noise + _QUIET))
         weight = spatial * (torch.exp(-distance.clamp_min(0) * scale) + _FLOOR) * known[..., None, :].to(spatial.dtype)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
-    def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor) -> Tensor:
+    def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
         """Upsample a strip of cells.
 
         Parameters
@@ -64,6 +70,7 @@ class GuidedUpsample(nn.Module):
         known : Tensor, shape (Ny + 4, Nx + 4), bool
         pixels : Tensor, shape (Ny, Nx, patch ** 2, R)
             Guide, cell by cell.
+        noise : Tensor, shape (Ny, Nx, patch ** 2, 1)
 
         Returns
         -------
@@ -77,14 +84,16 @@ class GuidedUpsample(nn.Module):
 
         spline = spline_matrix(side, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
         spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, side**2)
-        weight = self.weights(spatial, pixels, around(cells), around(known[..., None])[..., 0])
+        weight = self.weights(spatial, pixels, noise, around(cells), around(known[..., None])[..., 0])
         return weight @ around(context)
 
-    def at_points(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, points: Tensor) -> Tensor:
+    def at_points(
+        self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor, points: Tensor
+    ) -> Tensor:
         """Context (B, P, H) at points (B, P, 2) of crops whose cells are (B, N, N, ...); pixels is (B, P, R)."""
         spline = spline_matrix(known.shape[1], self.patch).to(context)
         spatial = (spline[points[..., 0]][..., :, None] * spline[points[..., 1]][..., None, :]).flatten(2)
-        weight = self.weights(spatial, pixels, cells.flatten(1, 2), known.flatten(1))
+        weight = self.weights(spatial, pixels, noise, cells.flatten(1, 2), known.flatten(1))
         return weight @ context.flatten(1, 2)
 
 

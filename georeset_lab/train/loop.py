@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _LOG = "log.jsonl"
 _STATE = "state"
 _GAUGE_EVERY = 25
+_CONTRAST_SPREAD = 2.5
 
 
 def train(
@@ -214,7 +215,10 @@ def _fresh_encoder(recipe: Recipe, start: Model | None, seed: int) -> Encoder:
         encoder.load_state_dict(start.encoder.state_dict())
         return encoder
     try:
-        config = EncoderConfig(**{"deterministic": recipe.objective == "infonce", **recipe.encoder})
+        spread = 1.0 if recipe.objective == "predict" else _CONTRAST_SPREAD
+        config = EncoderConfig(
+            **{"deterministic": recipe.objective == "infonce", "init_spread": spread, **recipe.encoder}
+        )
     except TypeError as err:
         raise RecipeError(f"Recipe {recipe.name!r} has an unknown encoder setting: {err}.") from err
     return untrained(config, seed)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.data.bands import band_table
+from georeset_lab.models.pixels import PixelStatistics
 from georeset_lab.models.pretrained import Galileo, inputs, month_of
 from georeset_lab.models.upsample import GuidedUpsample
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 OPTICAL, RADAR = slice(2, 12), slice(0, 2)
 """Places of Sentinel-2's ten bands and Sentinel-1's two in `georeset_lab.models.pretrained.inputs`."""
 _CELL, _WIDE, _TOKEN = 6, 12, 4
-_GUIDE_WIDTH = -0.5
 _FLOOR = 0.1
 _FARTHEST = 4.0
 """Standard deviations at which a target is cut off: snow and glint would rule the loss."""
@@ -57,6 +57,7 @@ class Targets(nn.Module):
         super().__init__()
         self.sizes = share_out(latent_dim, n_local)
         self.teacher = [teacher]  # in a list: neither a parameter nor part of the state
+        self.statistics = {n: PixelStatistics(n) for n in (10, 2)}
         widths = {"pixel": 10, "texture": 2 * kernels, "radar": 2 * kernels, "wide": 2 * kernels, "teacher": 128}
         for name, bands in (("optical", 10), ("backscatter", 2)):
             self.register_buffer(f"{name}_mean", torch.zeros(bands))
@@ -98,17 +99,16 @@ class Targets(nn.Module):
         radar = self._standard(cube[:, RADAR], "backscatter")
         sees_light, sees_radar = (torch.isfinite(z).all(1) for z in (optical, radar))
         light, echo = optical.nan_to_num(), radar.nan_to_num()
-        guide = torch.where(sees_light[:, None], light, 0.0) if bool(sees_light.any()) else echo
-        seen = sees_light if bool(sees_light.any()) else sees_radar
-        colour, texture = _smooth(guide), self._responses(light, "optical")
-        rough = self._responses(echo, "backscatter")
+        guide, seen = (light, sees_light) if bool(sees_light.any()) else (echo, sees_radar)
+        view = self.statistics[guide.shape[1]].at_points(guide[:, None], guide[:, None], seen[:, None], points)
+        own, noise = view.guide.permute(1, 2, 0), view.noise.permute(1, 2, 0)
+        texture, rough = self._responses(light, "optical"), self._responses(echo, "backscatter")
         row, col = points.unbind(-1)
         crop = torch.arange(len(points), device=device)[:, None]
 
         def carried(cells: Tensor, patch: int) -> Tensor:
-            near, known = _cells(colour, seen, patch)
-            upsample = GuidedUpsample(patch, log_width=_GUIDE_WIDTH).to(device)
-            return upsample.at_points(cells, near, known, colour[crop, :, row, col], points)
+            near, known = _cells(guide, seen, patch)
+            return GuidedUpsample(patch).to(device).at_points(cells, near, known, own, noise, points)
 
         out = {
             "pixel": (light[crop, :, row, col], sees_light[crop, row, col]),
@@ -209,9 +209,3 @@ def _cells(x: Tensor, valid: Tensor, patch: int) -> tuple[Tensor, Tensor]:
     share = nn.functional.avg_pool2d(present, patch)
     mean = nn.functional.avg_pool2d(x * present, patch) / share.clamp_min(1e-9)
     return mean.permute(0, 2, 3, 1), share[:, 0] > 0
-
-
-def _smooth(x: Tensor) -> Tensor:
-    """Median of 3 x 3: less noise in the guide, and edges where they were."""
-    near = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate").unfold(2, 3, 1).unfold(3, 3, 1)
-    return near.flatten(-2).median(-1).values

@@ -37,7 +37,7 @@ def test_a_run_writes_both_files_and_finds_the_planted_classes(planted, tmp_path
     assert [p.name for p in found.paths] == ["first.md", "first.json"]
     saved = json.loads(found.paths[1].read_text(encoding="utf-8"))
     rows = saved["tasks"]["planted"]["rows"]
-    assert set(rows) == {"raw:all", "raw5:all", "indices:all", "rcf:all"}
+    assert set(rows) == {"raw:all", "raw5:all", "indices:all", "rcf:all", "indices:all+raw5", "rcf:all+raw5"}
     assert rows["raw:all"]["summary"]["10"]["mean"] > 0.98
     assert saved["tasks"]["planted"]["saturated"]
     assert "No pmi-seed0" in found.paths[0].read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(planted, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         evaluate(planted, tmp_path / "out")
     evaluate(planted, tmp_path / "out")
-    assert len(calls) == 5, "two rows were done, the third was stopped, it and the fourth remained"
+    assert len(calls) == 7, "two rows were done, the third was stopped, it and three more remained"
 
 
 def test_changed_data_or_protocol_is_computed_anew(planted, tmp_path, monkeypatch):
@@ -72,15 +72,15 @@ def test_changed_data_or_protocol_is_computed_anew(planted, tmp_path, monkeypatc
     monkeypatch.setattr(jobs, "features_of", lambda rows, task: calls.append(rows) or real(rows, task))
     (planted / "home" / "scene.txt").write_text("changed")
     evaluate(planted, tmp_path / "out")
-    assert len(calls) == 4
+    assert len(calls) == 6
     first.run(planted, out=tmp_path / "out", protocol=Protocol(sizes=(5,), n_draws=3), processes=1, progress=False)
-    assert len(calls) == 8
+    assert len(calls) == 12
 
 
 def test_every_row_was_scored_on_the_same_draws(planted, tmp_path):
     evaluate(planted, tmp_path / "out")
     cards = [json.loads(p.read_text(encoding="utf-8")) for p in (tmp_path / "out" / "rows").glob("*.json")]
-    assert len(cards) == 4
+    assert len(cards) == 6
     assert len({c["about"]["draws"] for c in cards}) == 1
 
 

@@ -63,7 +63,9 @@ def test_identity_is_the_hash_of_the_weights(models):
 
 
 def test_rows_of_a_task_depend_on_its_modalities():
-    assert [r.view for r in rows.cheap_rows(("s2",))] == [ALL] * 4
+    assert [r.view for r in rows.cheap_rows(("s2",))] == [ALL] * 6
+    assert [r.name for r in rows.cheap_rows(("s2",), Row("galileo"))][-2:] == ["galileo", "galileo"]
+    assert rows.cheap_rows(("enmap",), Row("galileo")) == rows.cheap_rows(("enmap",))
     assert {(r.name, r.view) for r in rows.cheap_rows(("s2", "s1"))} >= {("raw", "s1"), ("raw5", "s2")}
     one, two = (rows.model_rows(Row("pmi", seed=0), m) for m in (("s2",), ("s2", "s1")))
     assert [(r.view, r.local) for r in one] == [(ALL, False), (ALL, True)]

@@ -80,4 +80,6 @@ def test_the_default_model_ships_and_fits_its_budget() -> None:
     shipped = load_model("default")
     size = sum(p.stat().st_size for p in (Path(__file__).parents[2] / "georeset_lab/models/weights/default").iterdir())
     assert size <= 8_000_000
-    assert shipped.card["objective"] == "pmi"
+    assert shipped.card["objective"] == "predict"
+    assert "Galileo" in shipped.card["teacher"]
+    assert shipped.targets

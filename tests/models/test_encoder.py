@@ -85,7 +85,7 @@ def test_shifting_the_scene_by_a_stride_shifts_the_map(encoder: Encoder, table: 
 
 def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(context_power=1.0)).eval().requires_grad_(False)
+    encoder = Encoder().eval().requires_grad_(False)
     x = _texture(dates=2, size=48)
     x[0, :, 5:20, 7:20] = float("nan")
     days = torch.tensor([30.0, 200.0])
@@ -98,7 +98,9 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
         attended = encoder._attend(tokens.flatten(1, 2), valid.flatten(1), 60.0).view(2, 8, 8, -1)
         context, known = encoder._over_dates(attended, valid)
         cells = masked_cell_mean(values[None], measured[None], 6)[0]
-        dense = encoder._paint(context, known, cells, (values, cover, measured), 0)
+        near = encoder.responses(values[None], measured[None], 6)[0]
+        carried = encoder.head.cells(context, torch.cat([near, cells], -1))
+        dense = encoder._paint(carried, known, cells, (values, cover, measured), 0)
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)

@@ -26,6 +26,7 @@ TINY = {
     "batch": 3,
     "points": 6,
     "steps": 8,
+    "objective": "pmi",
     "warmup": 2,
     "checkpoint_every": 2,
 }
@@ -111,12 +112,13 @@ def test_a_damaged_state_is_refused_and_another_run_is_not_overwritten(scenes: l
 
 @pytest.mark.parametrize("objective", ["pmi", "infonce"])
 def test_the_loss_falls_and_nothing_collapses(scenes: list[Scene], tmp_path: Path, objective: str) -> None:
-    recipe = TINY | {"steps": 75, "warmup": 10, "lr": 3e-3, "checkpoint_every": 75}
+    recipe = TINY | {"steps": 150, "warmup": 10, "lr": 3e-3, "checkpoint_every": 150}
     train(scenes, objective=objective, recipe=recipe, out=tmp_path, progress=False)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [25, 50, 75]
-    assert lines[-1]["pixel/across"] < 2 * np.log(18)
-    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert [line["step"] for line in lines] == [25, 50, 75, 100, 125, 150]
+    assert min(line["pixel/across"] for line in lines) < 1.3 * np.log(18)
+    losses = [line["loss"] for line in lines]  # of single batches, which differ in modalities
+    assert np.mean(losses[3:]) < np.mean(losses[:3])
     assert min(line["s2/rank"] for line in lines) > 1.2
 
 
@@ -153,7 +155,7 @@ def test_learning_rate_warms_up_and_ends_near_zero() -> None:
         ({"augmentation": {"clouds": 1}}, r"unknown augmentation"),
         ("no-such-recipe", r"No recipe 'no-such-recipe'"),
         ({"encoder": {"widht": 1}}, r"unknown encoder setting"),
-        ({"objective": "clip"}, r"Unknown objective 'clip'; use one of 'pmi', 'infonce'"),
+        ({"objective": "clip"}, r"Unknown objective 'clip'; use one of 'predict', 'pmi', 'infonce'"),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_name(scenes: list[Scene], recipe: object, message: str) -> None:
