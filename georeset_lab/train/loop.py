@@ -20,6 +20,7 @@ from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
 from georeset_lab.train.gauges import gauges
 from georeset_lab.train.objectives import Contrast, Prediction
+from georeset_lab.train.progress import explained, table
 from georeset_lab.train.recipe import Recipe, load_recipe
 from georeset_lab.train.state import load_state, save_state
 from georeset_lab.train.targets import Targets
@@ -75,9 +76,18 @@ def train(
     if isinstance(module, Prediction) and (start is None or not start.targets):
         module.fit(sampler, seed)
     run = _Run(recipe, module, sampler, seed, folder, _identity(recipe, scenes, seed, start))
+    from tqdm.auto import tqdm
+
+    adapting = module if isinstance(module, Prediction) and start is not None else None
+    before = explained(adapting, sampler) if adapting else {}
     done = run.loop(_accelerator(device), minutes, progress)
+    after = explained(adapting.cpu(), sampler) if adapting else {}
+    if before and progress:
+        tqdm.write(table(before, after))
     constants = dict(module.targets.cpu().state_dict()) if isinstance(module, Prediction) else {}
     card = _card(recipe, scenes, seed, done, taught=teacher is not None)
+    if start is not None:
+        card |= {"init": start.hash, "explained_before": before, "explained_after": after}
     model = make_model(encoder.cpu(), name=recipe.name, card=card, targets=constants)
     if folder is not None:
         save_model(model, folder / "model")
@@ -195,7 +205,8 @@ def _objective(
     targets = Targets(c.latent_dim, c.n_local, teacher=None if teacher is None else load_galileo(teacher))
     if start is not None and start.targets:
         targets.load_state_dict(start.targets)
-    return Prediction(encoder, targets, blocks=recipe.targets, pmi=recipe.pmi)
+    anchor = start.encoder if start is not None and teacher is None else None
+    return Prediction(encoder, targets, blocks=recipe.targets, pmi=recipe.pmi, anchor=anchor)
 
 
 def _with_reference(scenes: list[Scene]) -> list[Scene]:

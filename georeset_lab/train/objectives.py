@@ -94,10 +94,18 @@ class Prediction(nn.Module):
         Blocks of `Targets` that are learned; all by default.
     pmi : float
         Weight of `Contrast` with PMI scores besides; 0 leaves it out, and the second look is then not encoded.
+    anchor : Encoder, optional
+        Frozen; what it says of the clean view stands in for a teacher that is not at hand.
     """
 
     def __init__(
-        self, encoder: Encoder, targets: Targets, *, blocks: Sequence[str] | None = None, pmi: float = 0.0
+        self,
+        encoder: Encoder,
+        targets: Targets,
+        *,
+        blocks: Sequence[str] | None = None,
+        pmi: float = 0.0,
+        anchor: Encoder | None = None,
     ) -> None:
         super().__init__()
         unknown = sorted(set(blocks or ()) - set(BLOCKS))
@@ -106,7 +114,10 @@ class Prediction(nn.Module):
         self.encoder, self.targets, self.pmi = encoder, targets, pmi
         chosen = set(BLOCKS if blocks is None else blocks)
         self.learned = torch.cat([torch.full((n,), b in chosen) for b, n in targets.sizes.items()])
-        self.contrast = Contrast(encoder, "pmi") if pmi > 0 else None
+        self.contrast = (
+            [Contrast(encoder, "pmi")] if pmi > 0 else []
+        )  # in a list: its only parameters are the encoder's
+        self.anchor = [anchor]  # in a list: no part of the state
 
     def fit(self, sampler: CropSampler, seed: int) -> None:
         """Set the constants of the targets from clean crops that no training step sees."""
@@ -116,13 +127,12 @@ class Prediction(nn.Module):
     def forward(self, batch: Batch, seed: int) -> tuple[dict[str, Tensor], list[Gaussian]]:
         """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""
         losses, experts = {}, []
-        if self.contrast is not None:
-            contrast, experts = self.contrast(batch, seed)
-            losses = {name: self.pmi * loss for name, loss in contrast.items()}
+        for contrast in self.contrast:
+            parts, experts = contrast(batch, seed)
+            losses = {name: self.pmi * loss for name, loss in parts.items()}
         if not batch.reference:
             return losses or {"none": 0.0 * self.encoder.norm.weight.sum()}, experts
-        target, known = self.targets(batch.reference)
-        known = known & self.learned.to(known.device)
+        target, known = self.clean(batch)
         looks = [encode_view(self.encoder, view) for view in batch.first]
         experts = [pixels for pixels, _ in looks]
         scenes = [scene for _, scene in looks]
@@ -131,6 +141,18 @@ class Prediction(nn.Module):
         mean = (target * known).sum(1) / n.clamp_min(1)
         losses |= self._losses(scenes, mean, n > known.shape[1] // 2, batch, "scene", _SCENE_WEIGHT)
         return losses, experts
+
+    @torch.no_grad()
+    def clean(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Targets of the points (B, P, D), and which of them are learned."""
+        target, known = self.targets(batch.reference)
+        anchor = self.anchor[0]
+        if anchor is not None:
+            held = torch.cat([torch.full((n,), b == "teacher") for b, n in self.targets.sizes.items()]).to(known.device)
+            said = fuse([encode_view(anchor.to(known.device), view)[0] for view in batch.reference])
+            target = torch.where(held, said.mean.view_as(target), target)
+            known = known | held
+        return target, known & self.learned.to(known.device)
 
     def _losses(
         self, experts: list[Gaussian], target: Tensor, known: Tensor, batch: Batch, level: str, weight: float
