@@ -143,6 +143,8 @@ def _collect(data: Path, spec: TaskSpec, jobs: Sequence[Job], protocol: Protocol
         split.test_y.size,
         split.sizes,
         draws_hash(split),
+        other_sensor=spec.other_sensor,
+        derived=spec.derived,
     )
     found: dict[tuple[str, str, bool], list[tuple[Row, Scores]]] = {}
     for job in jobs:

@@ -30,6 +30,7 @@ _LULC = {1: "water", 2: "trees", 3: "flooded", 4: "crops", 5: "built", 6: "bare"
 _EOLEARN = {1: "cultivated", 2: "forest", 3: "grassland", 4: "shrubland", 5: "water", 6: "wetland", 8: "artificial"}
 _ENMAP = {1: "roof", 2: "pavement", 3: "low vegetation", 4: "tree", 5: "soil", 6: "water"}
 _TILE_PX = 32
+_COARSE_M = 20
 _CHIP_DAYS = {"chile": "2020-04-08", "denmark": "2017-10-30"}
 """Sentinel-2 dates, which only the label files state."""
 
@@ -39,6 +40,16 @@ def read_chip(data: Path, spec: TaskSpec) -> Task:
     s2, s1, labels = (data / f for f in spec.files)
     sensors = {"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc"}
     scene = load_scene({"s2": s2, "s1": s1}, sensors=sensors, time={"s2": _CHIP_DAYS[spec.name]})
+    return _block_task(data, spec, scene, labels, _LULC)
+
+
+def read_chip_20m(data: Path, spec: TaskSpec) -> Task:
+    """TerraMind chip as a user of Sentinel-2's 20 m product has it: B05, B06, B07, B8A, B11, B12, no radar."""
+    s2, labels = (data / f for f in spec.files)
+    name = spec.name.removesuffix("-20m")
+    scene = load_scene({"s2_20m": s2}, sensors={"s2_20m": "sentinel-2-l2a"}, time={"s2_20m": _CHIP_DAYS[name]})
+    coarse = [b.name for b in scene["s2_20m"].bands if b.gsd_m == _COARSE_M]
+    scene = replace(scene, modalities={"s2_20m": scene["s2_20m"].select_bands(coarse)})
     return _block_task(data, spec, scene, labels, _LULC)
 
 

@@ -14,7 +14,7 @@ from georeset_lab.evaluate.stats import METHOD, Interval
 
 def markdown(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping[str, Any]) -> str:
     """All tables as Markdown: the mean over unsaturated tasks, each task, paired differences, what is missing."""
-    fair = [t for t in tasks if not t.saturated]
+    fair = [t for t in tasks if t.averaged]
     parts = [
         "# georeset evaluate first",
         f"Made with `{about['command']}`, georeset_lab {about['version']}"
@@ -26,6 +26,9 @@ def markdown(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping
     read = [t for t in fair if any(f[0] == "galileo" for f in t.scores)]
     if read and len(read) < len(fair):
         parts += [_mean_section(read, "that Galileo reads")]
+    others = [t for t in tasks if t.other_sensor]
+    if len(others) > 1:
+        parts += [_mean_section(others, "with sensors that Galileo cannot read, saturated ones included")]
     parts += [_task_section(t) for t in tasks]
     if missing:
         parts.append("## Not in these tables\n" + "\n".join(f"- {m}" for m in missing))
@@ -34,7 +37,7 @@ def markdown(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping
 
 def numbers(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping[str, Any]) -> dict[str, Any]:
     """Every score, interval and setting, ready for JSON."""
-    fair = [t for t in tasks if not t.saturated]
+    fair = [t for t in tasks if t.averaged]
     out: dict[str, Any] = {"about": dict(about), "method": METHOD, "missing": list(missing), "tasks": {}}
     for t in tasks:
         out["tasks"][t.name] = {
@@ -59,22 +62,24 @@ def numbers(tasks: Sequence[TaskResult], missing: Sequence[str], about: Mapping[
             },
             "differences": _differences(t.sizes, t.scores, t.seeds),
         }
-    mean = averaged(fair)
     if fair:
-        out["mean"] = {
-            "tasks": [t.name for t in fair],
-            "rows": {row_name(f): _summary(fair[0].sizes, s) for f, s in mean.items()},
-            "differences": _differences(fair[0].sizes, mean, fair[0].seeds),
-        }
+        out["mean"] = _mean_numbers(fair)
     read = [t for t in fair if any(f[0] == "galileo" for f in t.scores)]
     if read:
-        both = averaged(read)
-        out["mean_galileo"] = {
-            "tasks": [t.name for t in read],
-            "rows": {row_name(f): _summary(read[0].sizes, s) for f, s in both.items()},
-            "differences": _differences(read[0].sizes, both, read[0].seeds),
-        }
+        out["mean_galileo"] = _mean_numbers(read)
+    others = [t for t in tasks if t.other_sensor]
+    if others:
+        out["mean_other_sensors"] = _mean_numbers(others)
     return out
+
+
+def _mean_numbers(tasks: Sequence[TaskResult]) -> dict[str, Any]:
+    mean = averaged(tasks)
+    return {
+        "tasks": [t.name for t in tasks],
+        "rows": {row_name(f): _summary(tasks[0].sizes, s) for f, s in mean.items()},
+        "differences": _differences(tasks[0].sizes, mean, tasks[0].seeds),
+    }
 
 
 def row_name(family: Family) -> str:

@@ -35,8 +35,15 @@ class TaskResult:
     seeds: dict[Family, tuple[int | None, ...]] = field(default_factory=dict)
     n_features: dict[Family, int] = field(default_factory=dict)
     chosen_c: dict[Family, np.ndarray] = field(default_factory=dict)
+    other_sensor: bool = False
+    derived: bool = False
     seen_in_training: set[Family] = field(default_factory=set)
     """Rows whose card names this place among the training scenes."""
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it takes part in the mean over tasks."""
+        return not (self.saturated or self.derived)
 
     @property
     def saturated(self) -> bool:

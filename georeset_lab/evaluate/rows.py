@@ -31,12 +31,18 @@ CHEAP = {
     "galileo": "Galileo nano, patch 4",
 }
 UNTRAINED, DEFAULT, ADAPTED = "untrained", "default", "adapted"
-TRAINED = ("infonce", "pmi")
+TRAINED = ("infonce", "pmi", "predict")
+_COMMANDS = {
+    "infonce": "contrast --data DATA --objective infonce",
+    "pmi": "contrast --data DATA --objective pmi",
+    "predict": "default --data DATA --teacher GALILEO --steps 900",
+}
 SEEDS = (0, 1, 2)
 _TITLES = {
     UNTRAINED: "our encoder, untrained",
     "infonce": "our encoder, InfoNCE",
     "pmi": "our encoder, PMI",
+    "predict": "our encoder, prediction",
     DEFAULT: "default weights",
     ADAPTED: "default weights, adapted to the scene (no labels)",
 }
@@ -149,7 +155,8 @@ def find_models(folder: Path | None, seeds: Iterable[int] = SEEDS) -> tuple[list
         found[(match[1], int(match[2])) if match else (home.name, None)] = card.parent
     rows, missing = [], []
     for seed in seeds:
-        source = found.pop((UNTRAINED, seed), None) or found.get(("pmi", seed))
+        twins = (found.get((name, seed)) for name in ("predict", "pmi"))
+        source = found.pop((UNTRAINED, seed), None) or next((t for t in twins if t), None)
         rows.append(_row(UNTRAINED, seed, None if source is None else str(source)))
     where = folder or Path("models")
     for name in TRAINED:
@@ -159,7 +166,7 @@ def find_models(folder: Path | None, seeds: Iterable[int] = SEEDS) -> tuple[list
             else:
                 missing.append(
                     f"No {name}-seed{seed}: make it with "
-                    f"`georeset train contrast --data DATA --objective {name} --seed {seed} "
+                    f"`georeset train {_COMMANDS[name]} --seed {seed} "
                     f"--out {where / f'{name}-seed{seed}'}`."
                 )
     rows += [_row(name, seed, str(path)) for (name, seed), path in found.items()]

@@ -54,6 +54,10 @@ class TaskSpec:
     files: tuple[str, ...]
     load: Callable[[Path, TaskSpec], Task]
     modalities: tuple[str, ...] = ("s2",)
+    other_sensor: bool = False
+    """Averaged under "sensors that Galileo cannot read"."""
+    derived: bool = False
+    """Bands taken away from another task: no part of the mean over tasks."""
 
     def read(self, data: Path) -> Task:
         """Read the task.
@@ -114,6 +118,7 @@ def all_tasks() -> tuple[TaskSpec, ...]:
             (f"{l5}/LT52240631988227_TM_7bands_DN.tif", f"{l5}/training_polygons.geojson"),
             places.read_para_l5,
             ("l5",),
+            other_sensor=True,
         ),
         TaskSpec(
             "potsdam",
@@ -125,11 +130,24 @@ def all_tasks() -> tuple[TaskSpec, ...]:
             + tuple(f"{enmap}/{f}" for f in ("validation_files.csv", "test_files.csv")),
             places.read_enmap,
             ("enmap",),
+            other_sensor=True,
         ),
         TaskSpec(
             "slovenia",
             "Slovenia (Sentinel-2 L1C, three dates, land use)",
             (*(f"{patch}/S2_L1C_{d}.tif" for d in dates), f"{patch}/LULC.tif"),
             places.read_eopatch,
+        ),
+        *(
+            TaskSpec(
+                f"{name}-20m",
+                f"{title}, the six 20 m bands of Sentinel-2 alone",
+                tuple(f"{chips}/{folder}/{f}.tif" for f in ("S2L2A", "LULC")),
+                places.read_chip_20m,
+                ("s2_20m",),
+                other_sensor=True,
+                derived=True,
+            )
+            for name, title, folder in (("chile", "Chile", "433D_629L_3_1"), ("denmark", "Denmark", "637U_59R_1_3"))
         ),
     )
