@@ -35,14 +35,14 @@ TRAINED = ("infonce", "pmi", "predict")
 _COMMANDS = {
     "infonce": "contrast --data DATA --objective infonce",
     "pmi": "contrast --data DATA --objective pmi",
-    "predict": "default --data DATA --teacher GALILEO --steps 900",
+    "predict": "default --data DATA --steps 900",
 }
 SEEDS = (0, 1, 2)
 _TITLES = {
     UNTRAINED: "our encoder, untrained",
     "infonce": "our encoder, InfoNCE",
     "pmi": "our encoder, PMI",
-    "predict": "our encoder, prediction",
+    "predict": "our encoder, prediction without a teacher",
     DEFAULT: "default weights",
     ADAPTED: "default weights, adapted to the scene (no labels)",
 }

@@ -42,6 +42,9 @@ class EncoderConfig:
     n_virtual: int = 16
     n_local: int = 40
     """Dimensions that rest on the pixel and what surrounds it inside its own edges; the others see the context too."""
+    context_power: float = 0.25
+    """Power to which a map's context experts are raised. Hundreds of pixels share one context; at full weight for each,
+    it would blur the step at a field's edge. 1 in training, where points are far apart."""
     n_kernels: int = 24
     """Kernels of `Responses`; each gives two local features."""
     head_width: int = 64
@@ -251,6 +254,7 @@ class Encoder(nn.Module):
     def _paint(self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
         """Carry what cells say to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
+        power = 1.0 if self.config.deterministic else self.config.context_power
         rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
         pad = max(0, reach - margin)
         framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (carried, cells, known[..., None])]
@@ -265,7 +269,9 @@ class Encoder(nn.Module):
             )
             view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
             guide, noise, features = (_by_cell(z, p) for z in (view.guide, view.noise, view.features))
-            part = self.head(self.upsample.dense(around, near, seen[..., 0], guide, noise), features)
+            part = self.head(
+                self.upsample.dense(around, near, seen[..., 0], guide, noise), features, context_power=power
+            )
             keep = view.observed.view(n, p, m, p, 1)
             for target, source in zip((eta, tau), part, strict=True):
                 window = target[y * p : (y + n) * p, x * p : (x + m) * p].unflatten(1, (m, p)).unflatten(0, (n, p))

@@ -103,7 +103,7 @@ class DenseHead(nn.Module):
         around = self.around.raw(self.mix(torch.cat([context, near], -1)))
         return torch.cat([self.beside(near), self.direct_near(near), around], -1)
 
-    def forward(self, carried: Tensor, pixel: Tensor) -> Gaussian:
+    def forward(self, carried: Tensor, pixel: Tensor, *, context_power: float = 1.0) -> Gaussian:
         """Natural parameters (..., latent_dim) of pixels.
 
         Parameters
@@ -111,6 +111,8 @@ class DenseHead(nn.Module):
         carried : Tensor, shape (..., H)
             From `cells`, brought to the pixels.
         pixel : Tensor, shape (..., n_pixel)
+        context_power : float
+            Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
         """
         hidden, shift, around = carried.split(
             [self.width, self.n_local, carried.shape[-1] - self.width - self.n_local], -1
@@ -118,7 +120,8 @@ class DenseHead(nn.Module):
         raw = self.local.raw(self.alone(pixel) + hidden)
         mean = raw[..., : self.n_local] + self.direct(pixel) + shift
         local = emit(torch.cat([mean, raw[..., self.n_local :]], -1), self.n_local)
-        return Gaussian(*(torch.cat(pair, -1) for pair in zip(local, emit(around, self.n_around), strict=True)))
+        pairs = zip(local, emit(around, self.n_around), strict=True)
+        return Gaussian(*(torch.cat([own, context_power * shared], -1) for own, shared in pairs))
 
 
 class SceneHead(nn.Module):

@@ -85,7 +85,7 @@ def test_shifting_the_scene_by_a_stride_shifts_the_map(encoder: Encoder, table: 
 
 def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> None:
     torch.manual_seed(0)
-    encoder = Encoder().eval().requires_grad_(False)
+    encoder = Encoder(EncoderConfig(context_power=1.0)).eval().requires_grad_(False)
     x = _texture(dates=2, size=48)
     x[0, :, 5:20, 7:20] = float("nan")
     days = torch.tensor([30.0, 200.0])
