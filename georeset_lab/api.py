@@ -270,7 +270,7 @@ def train(
         encoder predicts colour, texture and a teacher's features of the place, with their variance. ``"pmi"`` and
         ``"infonce"`` contrast places and take any sensor.
     recipe : str, path or dict, optional
-        Training recipe; a small default otherwise. See ``georeset_lab/train/recipes``.
+        Training recipe; by default a small one, or ``"adapt"`` if ``init`` is given. See ``georeset_lab/train/recipes``.
     steps, minutes : int, float, optional
         Stop after so many optimiser steps or so much time, whichever comes first.
     seed : int

@@ -56,7 +56,7 @@ def train(
     Every batch depends on (seed, step) alone, so a run that is killed and started again with the same ``out`` continues
     from its last checkpoint and ends at the same weights (bitwise on one CPU thread).
     """
-    recipe = load_recipe(recipe)
+    recipe = load_recipe("adapt" if recipe is None and init is not None else recipe)
     recipe = replace(recipe, objective=objective or recipe.objective, steps=steps or recipe.steps)
     scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
     start = None if init is None else init if isinstance(init, Model) else load_model(init)
