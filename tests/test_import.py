@@ -62,3 +62,14 @@ def test_a_verb_takes_at_most_two_positional_arguments_and_no_kwargs(verb):
     kinds = [p.kind for p in parameters]
     assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) <= 2
     assert inspect.Parameter.VAR_KEYWORD not in kinds
+
+
+def test_compiled_loops_are_kept_outside_the_package():
+    """Or they stay behind when pip removes the package, and an editable install of the next one is not found."""
+    from pathlib import Path
+
+    import georeset_lab
+    from georeset_lab.embed import kernels
+
+    home = Path(georeset_lab.__file__).parent
+    assert home not in Path(kernels.cosine._cache.cache_path).parents  # type: ignore[attr-defined]

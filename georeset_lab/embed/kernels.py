@@ -8,10 +8,16 @@ Floating-point sums may be reordered (that is what lets them run in vector regis
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+
+# Beside the source, compiled loops would outlive an uninstalled package: an empty folder of its name, which Python takes
+# for the package when the next one is installed as editable.
+if not vars(numba.config)["CACHE_DIR"]:
+    vars(numba.config)["CACHE_DIR"] = str(Path.home() / ".cache" / "georeset_lab" / "numba")
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp", "afn"}
 

@@ -1,4 +1,4 @@
-"""Galileo nano, a published encoder of Sentinel-1 and Sentinel-2: yardstick, and teacher in `losses/distill.py`.
+"""Galileo nano, a published encoder of Sentinel-1 and Sentinel-2: yardstick, and teacher of `georeset_lab.train.targets`.
 
 Our own implementation of Tseng et al. (2025, arXiv 2502.09356); weights from github.com/nasaharvest/galileo (MIT). They
 are not shipped: pass the folder that holds ``encoder.safetensors`` and ``normalization.json``.
