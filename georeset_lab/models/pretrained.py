@@ -148,7 +148,7 @@ class Galileo(nn.Module):
         token_px, window = token_px or self.config.token_px, window or self.config.window_tokens
         t, c, height, width = physical.shape
         ny, nx = height // token_px, width // token_px
-        present = torch.stack([torch.isfinite(physical[:, list(i)]).any() for i in _GROUPS.values()])
+        present = measured_groups(physical)
         if not bool(present.any()):
             return physical.new_zeros(ny, nx, _WIDTH)
         x = self.normalise(physical)
@@ -261,6 +261,11 @@ def inputs(x: Tensor, bands: Tensor) -> Tensor:
         )
     out[:, _NDVI] = (out[:, _NIR] - out[:, _RED]) / (out[:, _NIR] + out[:, _RED]).clamp_min(1.0)
     return out
+
+
+def measured_groups(physical: Tensor) -> Tensor:
+    """Which of the seven groups (T, 13, Y, X) holds a measurement: (7,) bool."""
+    return torch.stack([torch.isfinite(physical[:, list(bands)]).any() for bands in _GROUPS.values()])
 
 
 def month_of(day_of_year: Tensor) -> Tensor:

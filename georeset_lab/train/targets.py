@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.models.pixels import PixelStatistics
-from georeset_lab.models.pretrained import Galileo, inputs, month_of
+from georeset_lab.models.pretrained import Galileo, inputs, measured_groups, month_of
 from georeset_lab.models.upsample import GuidedUpsample
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Targets(nn.Module):
     def _taught(self, teacher: Galileo, cube: Tensor, view: View) -> Tensor:
         """Features (B, N, N, 128) of the teacher for whole crops."""
         pixel_m = view.cell_m / _CELL
-        present = torch.stack([torch.isfinite(cube[:, i]).any() for i in (0, 2, 5, 8, 9, 10, 12)])
+        present = measured_groups(cube)
         month = month_of(torch.from_numpy(view.day_of_year[:, :1]).to(cube))
         tokens = teacher(teacher.normalise(cube)[:, None], month, patch=_TOKEN, pixel_m=pixel_m, present=present)
         return tokens[:, 0][..., present, :].mean(3)
