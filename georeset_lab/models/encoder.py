@@ -1,8 +1,8 @@
 """`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
 
-``pixels + bands -> virtual bands -> tokens per cell -> transformer over cells -> context``, then
-``context and local responses, carried along edges + what the pixel itself says -> Gaussian head``. Fusion of sensors
-is in ``fusion.py``.
+``pixels + bands -> virtual bands -> what cells say -> transformer over tokens of 2 x 2 cells -> context``, then
+``context and cells, carried along edges + what the pixel itself says -> Gaussian head, on top of the signature``. Fusion
+of sensors is in ``fusion.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, Emission, SceneHead
-from georeset_lab.models.pixels import PixelStatistics, Series
-from georeset_lab.models.responses import Responses
-from georeset_lab.models.spectral import SpectralBasis
+from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
+from georeset_lab.models.signature import CellSums, Signature, share_out
+from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis
 from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
@@ -39,25 +39,33 @@ class EncoderConfig:
     width: int = 128
     depth: int = 2
     heads: int = 4
-    n_virtual: int = 16
-    n_local: int = 40
-    """Dimensions that rest on the pixel and what surrounds it inside its own edges; the others see the context too."""
+    n_learned: int = 6
+    """Learned contrasts between bands, besides the fixed virtual bands."""
+    n_kernels: int = 32
+    """Optical kernels of the `Signature`; each gives two features."""
+    n_local: int = 54
+    """Dimensions that rest on the pixel and what looks like it around; the others see the context too."""
     context_power: float = 0.25
     """Power to which a map's context experts are raised. Hundreds of pixels share one context; at full weight for each,
     it would blur the step at a field's edge. 1 in training, where points are far apart."""
-    n_kernels: int = 24
-    """Kernels of `Responses`; each gives two local features."""
     head_width: int = 64
     patch: int = 6
     """Pixels along the side of a cell."""
+    token: int = 2
+    """Cells along the side of a token."""
     window: int = 8
     """Cells along the side of an attention window."""
     stride: int = 4
-    """Cells between windows; ``window`` is a multiple of it."""
-    init_spread: float = 1.0
-    """Standard deviation of fresh means, in those of the prior; contrast by PMI wants more."""
+    """Cells between windows; ``window`` is a multiple of it, and it is a multiple of ``token``."""
+    init_spread: float = 0.1
+    """Standard deviation of what fresh weights add to the means of the signature."""
     deterministic: bool = False
     """True for baselines without uncertainty: tau is 1 wherever a pixel was measured."""
+
+    @property
+    def n_virtual(self) -> int:
+        """Virtual bands in all."""
+        return N_FIXED + self.n_learned
 
     def __post_init__(self) -> None:
         if not 0 < self.n_local < self.latent_dim:
@@ -65,10 +73,11 @@ class EncoderConfig:
                 f"EncoderConfig has n_local={self.n_local} of latent_dim={self.latent_dim}; "
                 "some dimensions must be local and some not, e.g. n_local = 3 * latent_dim // 4."
             )
-        if self.window % self.stride or self.width % (4 * self.heads):
+        if self.window % self.stride or self.stride % self.token or self.width % (4 * self.heads):
             raise ShapeMismatch(
-                f"EncoderConfig has window={self.window}, stride={self.stride}, width={self.width}, heads={self.heads}; "
-                "the window must be a multiple of the stride, and the width of four times the heads."
+                f"EncoderConfig has window={self.window}, stride={self.stride}, token={self.token}, width={self.width}, "
+                f"heads={self.heads}; the window must be a multiple of the stride, the stride of the token, and the "
+                "width of four times the heads."
             )
 
 
@@ -81,42 +90,56 @@ class Crops(NamedTuple):
     """Of the whole crop: (B, D)."""
 
 
+class _Cells(NamedTuple):
+    """What is measured in the cells of a batch."""
+
+    near: Tensor
+    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, share of pixels measured on any date."""
+    sums: CellSums
+    signature: Tensor
+    """(B, Ny, Nx, n): texture, radar, wide."""
+    guide: Tensor
+    """(B, Ny, Nx, fixed): mean of the fixed virtual bands."""
+    known: Tensor
+    """(B, Ny, Nx) bool."""
+
+
 class Encoder(nn.Module):
     """One encoder for all sensors; each modality passes it alone.
 
     Parameters
     ----------
     config : EncoderConfig, optional
-        Sizes; the defaults are those of the shipped weights (1.0 M parameters).
+        Sizes; the defaults are those of the shipped weights.
 
     Notes
     -----
-    Context sees ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended
-    by a raised cosine, so no tile or window edge is visible in the result. The pixel's own virtual bands, with an
-    edge-keeping mean and spread of its 5 x 5 neighbourhood, and `Responses` of its side of every edge, enter the head
-    directly: the map is as sharp as the pixels.
+    The means start as the `Signature`, which is fitted in closed form; learning adds to them what the rest of the
+    window, other bands and other sensors have taught, and says for each dimension how sure that is. Context sees
+    ``window`` cells (480 m of Sentinel-2) through attention windows that overlap by half and are blended by a raised
+    cosine, so no tile or window edge is visible. What a cell says is carried to its pixels along edges, and the pixel's
+    own bands enter directly: the map is as sharp as the pixels.
     """
 
     margin_cells = 8
-    """Cells that `dense` needs around its output: one blend (4) and the reach of the spline, rounded up to a stride."""
+    """Cells that `dense` needs around its output: one blend (4), a token and the spline (2 each)."""
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or EncoderConfig()
-        self.basis = SpectralBasis(c.n_virtual)
-        self.patches = nn.Linear(c.n_virtual * c.patch**2, c.width)
-        self.cover = nn.Linear(c.n_virtual + 1, c.width)
+        self.basis = SpectralBasis(c.n_learned)
+        self.signature = Signature(share_out(c.latent_dim, c.n_local), c.n_kernels)
+        n_near = self.signature.n_features + 2 * c.n_virtual + 1
+        self.tokens = nn.Linear(n_near * c.token**2, c.width)
         self.calendar = nn.Linear(6, c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.depth))
         self.norm = nn.LayerNorm(c.width)
         self.date_score = nn.Linear(c.width, 1)
         nn.init.zeros_(self.date_score.weight)
         self.statistics = PixelStatistics(c.n_virtual)
-        self.responses = Responses(c.n_virtual, c.n_kernels)
         self.upsample = GuidedUpsample(c.patch)
         how = Emission(c.init_spread, c.deterministic)
-        n_near, n_pixel = self.responses.n_features + c.n_virtual, self.statistics.n_features
-        self.head = DenseHead(c.width, n_near, n_pixel, c.head_width, c.latent_dim, c.n_local, how)
+        self.head = DenseHead(c.width, n_near, self.statistics.n_features, c.head_width, c.latent_dim, c.n_local, how)
         self.scene_head = SceneHead(c.width, c.width, c.latent_dim, how)
 
     @torch.inference_mode()
@@ -154,19 +177,22 @@ class Encoder(nn.Module):
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
         margin = self.margin_cells if margin is None else margin
         measured = torch.isfinite(x).any(1)
-        values = x.new_empty(len(x), self.config.n_virtual, *x.shape[2:])
+        channels = self.basis.channels(bands)
+        values = x.new_empty(len(x), len(channels.places), *x.shape[2:])
         cover, contexts, valids = torch.empty_like(values), [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands and its context are kept
             one = slice(t, t + 1)
-            values[one], cover[one] = self.basis(x[one], bands)
-            tokens, valid = self._tokens(values[one], cover[one], measured[one], cell_m, day_of_year[one])
+            values[one], cover[one], _ = self.basis(x[one], bands)
+            cells = self._cells(Series(values[None, one], cover[None, one], measured[None, one], channels))
+            tokens, valid = self._tokens(cells, cell_m, day_of_year[one])
             contexts.append(self._context(tokens, valid, cell_m))
             valids.append(valid)
-        context, known = self._over_dates(torch.cat(contexts), torch.cat(valids))
-        cells = masked_cell_mean(values[None], measured[None], self.config.patch)[0]
-        near = self.responses(values[None], measured[None], self.config.patch)[0]
-        carried = self.head.cells(context, torch.cat([near, cells], -1))
-        return self._paint(carried, known, cells, (values, cover, measured), margin)
+        series = Series(values, cover, measured, channels)
+        if len(x) > 1:
+            cells = self._cells(series.map(lambda z: z[None]))
+        context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
+        carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
+        return self._paint(carried[0], cells.known[0], cells.guide[0], series, margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -182,57 +208,149 @@ class Encoder(nn.Module):
             Row and column of the pixels whose expert is wanted.
         """
         b, t = x.shape[:2]
-        flat = x.flatten(0, 1)
-        values, cover = self.basis(flat, bands)
-        measured = torch.isfinite(flat).any(1)
-        tokens, valid = self._tokens(values, cover, measured, cell_m, day_of_year.flatten())
+        series = self._series(x, bands)
+        cells = self._cells(series)
+        each = series.map(lambda z: z.flatten(0, 1)[:, None])
+        tokens, valid = self._tokens(self._cells(each) if t > 1 else cells, cell_m, day_of_year.flatten())
         n = tokens.shape[1]
         used = valid.flatten(1).any(1)
         attended = self._attend(tokens.flatten(1, 2)[used], valid.flatten(1)[used], cell_m)
         tokens = tokens.new_zeros(b * t, n * n, attended.shape[-1]).index_put((used,), attended).view(b, t, n, n, -1)
         valid = valid.view(b, t, n, n)
-        context, known = self._over_dates(tokens.transpose(0, 1), valid.transpose(0, 1))
-        values, cover, measured = (z.view(b, t, *z.shape[1:]) for z in (values, cover, measured))
-        cells = masked_cell_mean(values, measured, self.config.patch)
-        view = self.statistics.at_points(values, cover, measured, points)
-        near = self.responses(values, measured, self.config.patch)
-        carried = self.head.cells(context, torch.cat([near, cells], -1))
-        guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
-        carried = self.upsample.at_points(carried, cells, known, guide, noise, points)
-        pixels = self.head(carried, view.features.permute(1, 2, 0))
+        context, _ = self._over_dates(tokens.transpose(0, 1), valid.transpose(0, 1))
+        view = self.statistics.at_points(series, points)
+        carried = torch.cat([self.head.cells(self._to_cells(context), cells.near), cells.signature], -1)
+        carried = self._to_points(carried, cells, view, points)
+        features, colours = (z.permute(1, 2, 0) for z in (view.features, view.colours))
+        pixels = self._finish(carried, features, colours, view.lit, series.channels, 1.0)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
-        scene = self.scene_head(pooled)
+        scene = self.scene_head(pooled, self._mean_signature(cells))
         return Crops(
             Gaussian(*(z * view.observed[..., None] for z in pixels)),
-            Gaussian(*(z * known.flatten(1).any(1)[:, None] for z in scene)),
+            Gaussian(*(z * cells.known.flatten(1).any(1)[:, None] for z in scene)),
         )
 
-    def _tokens(
-        self, values: Tensor, cover: Tensor, measured: Tensor, cell_m: float, day_of_year: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Cells (T, Ny, Nx, W) and which of them hold a measurement (T, Ny, Nx)."""
-        p, r = self.config.patch, self.config.n_virtual
-        t, _, y, x = values.shape
-        cells = values.view(t, r, y // p, p, x // p, p).permute(0, 2, 4, 1, 3, 5).reshape(t, y // p, x // p, -1)
-        share = F.avg_pool2d(torch.cat([cover, measured[:, None].to(cover.dtype)], 1), p).permute(0, 2, 3, 1)
-        when = _calendar(day_of_year, cell_m).to(values)
-        tokens = self.patches(cells) + self.cover(share) + self.calendar(when)[:, None, None]
-        return tokens, share[..., -1] > 0
+    @torch.no_grad()
+    def signatures(self, x: Tensor, bands: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the `Signature` alone says of points of crops; shapes as in `crops`.
+
+        Returns
+        -------
+        signature : Tensor, shape (B, P, D)
+        lit, heard : Tensor, shape (B, P), bool
+            Points that saw reflectance, and those in a cell that saw backscatter.
+        """
+        series = self._series(x, bands)
+        cells = self._cells(series)
+        view = self.statistics.at_points(series, points)
+        echo = (cells.sums.echo > 0).to(x.dtype)[..., None]
+        carried = self._to_points(torch.cat([cells.signature, echo], -1), cells, view, points)
+        signature = self._whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
+        return signature, view.lit, carried[..., -1] > 0.5
+
+    def _series(self, x: Tensor, bands: Tensor) -> Series:
+        """Virtual bands of a batch (B, T, C, Y, X)."""
+        b, t = x.shape[:2]
+        flat = x.flatten(0, 1)
+        values, cover, channels = self.basis(flat, bands)
+        measured = torch.isfinite(flat).any(1)
+        return Series(values, cover, measured, channels).map(lambda z: z.view(b, t, *z.shape[1:]))
+
+    @torch.no_grad()
+    def answers(self, x: Tensor, bands: Tensor) -> tuple[CellSums, Tensor]:
+        """What the kernels answer in the cells of crops (B, T, C, Y, X), and its average over cells alike, (B, Ny, Nx, F)."""
+        series = self._series(x, bands)
+        sums = self.signature.cells(series.values, series.cover, series.channels, self.config.patch)
+        return sums, self.upsample.smooth(sums.answers, *self._look(series))
+
+    def _look(self, series: Series) -> tuple[Tensor, Tensor, Tensor]:
+        """How cells look: mean (B, Ny, Nx, fixed), whether known (B, Ny, Nx), mean square of the spread in them."""
+        values, patch = series.values[:, :, series.channels.fixed], self.config.patch
+        mean = masked_cell_mean(values, series.measured, patch)
+        square = masked_cell_mean(values.square(), series.measured, patch)
+        noise = (square - mean.square()).clamp_min(0).mean(-1, keepdim=True)
+        known = F.max_pool2d(series.measured.any(1, keepdim=True).to(values), patch)[:, 0] > 0
+        return mean, known, noise
+
+    def _cells(self, series: Series) -> _Cells:
+        """What is measured in each cell of a batch of series, over dates."""
+        values, cover, measured, channels = series
+        patch, n = self.config.patch, self.config.n_virtual
+        sums = self.signature.cells(values, cover, channels, patch)
+        guide, known, noise = self._look(series)
+        mean = masked_cell_mean(values, measured, patch)
+        seen = masked_cell_mean(cover, measured, patch)
+        full = mean.new_zeros(*mean.shape[:-1], 2 * n + 1)
+        full[..., torch.cat([channels.places, n + channels.places])] = torch.cat([mean, seen], -1)
+        full[..., -1] = F.avg_pool2d(measured.any(1, keepdim=True).to(mean), patch)[:, 0]
+        read = self.signature.read_cells(sums)
+        wide = self.upsample.smooth(read["wide"], guide, known, noise)
+        signature = torch.cat([read["texture"], read["radar"], wide], -1)
+        return _Cells(torch.cat([sums.answers, full], -1), sums, signature, guide, known)
+
+    def _tokens(self, cells: _Cells, cell_m: float, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (T, N, M, W) of single dates and which of them hold a measurement (T, N, M)."""
+        t, k = len(cells.near), self.config.token
+        ny, nx = cells.known.shape[1] // k, cells.known.shape[2] // k
+        near = cells.near.view(t, ny, k, nx, k, -1).transpose(2, 3).reshape(t, ny, nx, -1)
+        when = _calendar(day_of_year, cell_m).to(near)
+        tokens = self.tokens(near) + self.calendar(when)[:, None, None]
+        return tokens, cells.known.view(t, ny, k, nx, k).any(4).any(2)
+
+    def _to_cells(self, context: Tensor) -> Tensor:
+        """Bring what tokens say (B, N, M, W) to the cells, linearly between their centres."""
+        wide = F.interpolate(context.permute(0, 3, 1, 2), scale_factor=self.config.token, mode="bilinear")
+        return wide.permute(0, 2, 3, 1)
+
+    def _to_points(self, carried: Tensor, cells: _Cells, view: PixelView, points: Tensor) -> Tensor:
+        """Bring what cells say (B, N, N, H) to points along edges, (B, P, H)."""
+        guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
+        return self.upsample.at_points(carried, cells.guide, cells.known, guide, noise, points)
+
+    def _whole(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> Tensor:
+        """Signature (..., D) in the order of its blocks, from what cells and pixels say; 0 for the teacher's."""
+        sizes = self.signature.sizes
+        blank = of_cells.new_zeros(of_cells.shape[:-1])[..., None]
+        own = (
+            self.signature.read_pixels(colours, lit)
+            if colours.shape[-1]
+            else blank.expand(*blank.shape[:-1], sizes["pixel"])
+        )
+        return torch.cat([own, of_cells, blank.expand(*blank.shape[:-1], sizes["teacher"])], -1)
+
+    def _finish(
+        self, carried: Tensor, features: Tensor, colours: Tensor, lit: Tensor, channels: Channels, power: float
+    ) -> Gaussian:
+        """Natural parameters of pixels (..., D) from all that reaches them."""
+        n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
+        whole = self._whole(carried[..., -n:], colours, lit)
+        columns = self.statistics.columns(channels)
+        return self.head(carried[..., :-n], features, columns, whole, context_power=power)
+
+    def _mean_signature(self, cells: _Cells) -> Tensor:
+        """Mean of the signature over the known cells of crops, (B, D); the pixel's from the mean colour."""
+        n_optical = self.signature.get_buffer("pixel_centre").shape[0]
+        colours = cells.guide[..., :n_optical]
+        lit = cells.sums.light > 0
+        colours = colours if bool(lit.any()) else colours[..., :0]
+        whole = self._whole(cells.signature, colours, lit)
+        known = cells.known.to(whole)[..., None]
+        return (whole * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1.0)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""
-        rotation = rotary_table(
-            window_positions(self.config.window, cell_m).to(tokens), self.config.width // self.config.heads
-        )
+        c = self.config
+        positions = window_positions(c.window // c.token, c.token * cell_m).to(tokens)
+        rotation = rotary_table(positions, c.width // c.heads)
         mask = None if bool(valid.all()) else valid
         for block in self.blocks:
             tokens = block(tokens, rotation, mask)
         return self.norm(tokens)
 
     def _context(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
-        """Attend inside overlapping windows and blend them: (T, Ny, Nx, W)."""
-        size, stride = self.config.window, self.config.stride
+        """Attend inside overlapping windows and blend them: (T, N, M, W)."""
+        size, stride = self.config.window // self.config.token, self.config.stride // self.config.token
         windows = split_windows(tokens, size, stride)
         masks = split_windows(valid[..., None], size, stride)[..., 0]
         used = masks.any(-1)
@@ -267,11 +385,12 @@ class Encoder(nn.Module):
             around, near, seen = (
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
             )
-            view = self.statistics.window(*series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
-            guide, noise, features = (_by_cell(z, p) for z in (view.guide, view.noise, view.features))
-            part = self.head(
-                self.upsample.dense(around, near, seen[..., 0], guide, noise), features, context_power=power
+            view = self.statistics.window(series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
+            guide, noise, features, colours, lit = (
+                _by_cell(z, p) for z in (view.guide, view.noise, view.features, view.colours, view.lit[None])
             )
+            brought = self.upsample.dense(around, near, seen[..., 0], guide, noise)
+            part = self._finish(brought, features, colours, lit[..., 0], series.channels, power)
             keep = view.observed.view(n, p, m, p, 1)
             for target, source in zip((eta, tau), part, strict=True):
                 window = target[y * p : (y + n) * p, x * p : (x + m) * p].unflatten(1, (m, p)).unflatten(0, (n, p))

@@ -17,9 +17,8 @@ MAX_TAU = 1e3
 class Emission(NamedTuple):
     """How heads emit their parameters."""
 
-    spread: float = 1.0
-    """Standard deviation of fresh means. Near zero the PMI score and its gradient vanish, and training by contrast would
-    first learn to claim nothing."""
+    spread: float = 0.1
+    """Standard deviation of what fresh weights add to the signature."""
     deterministic: bool = False
     """Emit tau = 1: a baseline without uncertainty."""
 
@@ -40,10 +39,6 @@ class GaussianHead(nn.Module):
         self.to_latent = nn.Linear(width, latent_dim if how.deterministic else 2 * latent_dim)
         nn.init.normal_(self.to_latent.weight[:latent_dim], std=how.spread / width**0.5)
 
-    def forward(self, mixed: Tensor) -> Gaussian:
-        """Natural parameters (..., latent_dim) from features (..., width)."""
-        return emit(self.raw(mixed), self.latent_dim)
-
     def raw(self, mixed: Tensor) -> Tensor:
         """Mean and the certainty before its activation, (..., 2 latent_dim); the mean alone if deterministic."""
         hidden = F.gelu(mixed)
@@ -60,7 +55,7 @@ def emit(raw: Tensor, latent_dim: int) -> Gaussian:
 
 
 class DenseHead(nn.Module):
-    """Expert of a pixel: local dimensions from the pixel and its surroundings, the others from the context as well.
+    """Expert of a pixel: what learning adds to its `Signature`, and how sure that is.
 
     Parameters
     ----------
@@ -74,7 +69,7 @@ class DenseHead(nn.Module):
     -----
     Ours. All that a cell can decide is computed once for the cell (`cells`), carried to its pixels along edges, and
     finished there (`forward`): the head costs a sixth of one that does everything for each pixel. Context changes slowly
-    across an edge; so most dimensions see none, and have linear paths, so that the probe never loses what pixels say.
+    across an edge; so most dimensions see none.
     """
 
     def __init__(
@@ -85,12 +80,8 @@ class DenseHead(nn.Module):
         self.mix = nn.Linear(n_context + n_near, n_context)
         self.around = GaussianHead(n_context, self.n_around, how)
         self.beside = nn.Linear(n_near, width, bias=False)
-        self.direct_near = nn.Linear(n_near, n_local, bias=False)
         self.alone = nn.Linear(n_pixel, width)
         self.local = GaussianHead(width, n_local, how)
-        self.direct = nn.Linear(n_pixel, n_local, bias=False)
-        for path, n in ((self.direct, n_pixel), (self.direct_near, n_near)):
-            nn.init.normal_(path.weight, std=how.spread / n**0.5)
 
     def cells(self, context: Tensor, near: Tensor) -> Tensor:
         """Share of the cells, to be carried to their pixels: (..., H).
@@ -100,28 +91,37 @@ class DenseHead(nn.Module):
         context : Tensor, shape (..., n_context)
         near : Tensor, shape (..., n_near)
         """
-        around = self.around.raw(self.mix(torch.cat([context, near], -1)))
-        return torch.cat([self.beside(near), self.direct_near(near), around], -1)
+        return torch.cat([self.beside(near), self.around.raw(self.mix(torch.cat([context, near], -1)))], -1)
 
-    def forward(self, carried: Tensor, pixel: Tensor, *, context_power: float = 1.0) -> Gaussian:
+    def forward(
+        self, carried: Tensor, pixel: Tensor, columns: Tensor, signature: Tensor, *, context_power: float = 1.0
+    ) -> Gaussian:
         """Natural parameters (..., latent_dim) of pixels.
 
         Parameters
         ----------
         carried : Tensor, shape (..., H)
             From `cells`, brought to the pixels.
-        pixel : Tensor, shape (..., n_pixel)
+        pixel : Tensor, shape (..., n)
+            Those of the ``n_pixel`` features that the sensor can fill.
+        columns : Tensor, shape (n,)
+            Their places.
+        signature : Tensor, shape (..., latent_dim)
+            What the means are before any learning.
         context_power : float
             Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
         """
-        hidden, shift, around = carried.split(
-            [self.width, self.n_local, carried.shape[-1] - self.width - self.n_local], -1
-        )
-        raw = self.local.raw(self.alone(pixel) + hidden)
-        mean = raw[..., : self.n_local] + self.direct(pixel) + shift
-        local = emit(torch.cat([mean, raw[..., self.n_local :]], -1), self.n_local)
-        pairs = zip(local, emit(around, self.n_around), strict=True)
+        alone = F.linear(pixel, self.alone.weight[:, columns], self.alone.bias)
+        local = _add(self.local.raw(alone + carried[..., : self.width]), signature[..., : self.n_local])
+        around = _add(carried[..., self.width :], signature[..., self.n_local :])
+        pairs = zip(emit(local, self.n_local), emit(around, self.n_around), strict=True)
         return Gaussian(*(torch.cat([own, context_power * shared], -1) for own, shared in pairs))
+
+
+def _add(raw: Tensor, signature: Tensor) -> Tensor:
+    """Shift the means in ``raw`` (..., means and certainties) by those of the signature, in place."""
+    raw[..., : signature.shape[-1]] += signature
+    return raw
 
 
 class SceneHead(nn.Module):
@@ -132,7 +132,6 @@ class SceneHead(nn.Module):
         self.mix = nn.Linear(n_context, width)
         self.gaussian = GaussianHead(width, latent_dim, how)
 
-    def forward(self, pooled: Tensor) -> Gaussian:
-        """Natural parameters (..., latent_dim) from pooled tokens (..., n_context)."""
-        out: Gaussian = self.gaussian(self.mix(pooled))
-        return out
+    def forward(self, pooled: Tensor, signature: Tensor) -> Gaussian:
+        """Natural parameters (..., latent_dim) from pooled tokens (..., n_context) and the mean signature."""
+        return emit(_add(self.gaussian.raw(self.mix(pooled)), signature), self.gaussian.latent_dim)

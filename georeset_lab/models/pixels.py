@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georeset_lab.models.spectral import Channels
+
 _REACH = 2
 _FLOOR = 1e-4
 _SHARPNESS = 4.0
 
 
-Series = tuple[Tensor, Tensor, Tensor]
-"""Virtual bands (T, R, Y, X), their cover (T, R, Y, X), and what was measured (T, Y, X) on each date."""
+class Series(NamedTuple):
+    """Virtual bands of some dates."""
+
+    values: Tensor
+    """(T, R', Y, X) from `SpectralBasis`; 0 where nothing was measured. A batch has (B, T, R', Y, X), and so on."""
+    cover: Tensor
+    """(T, R', Y, X)."""
+    measured: Tensor
+    """(T, Y, X) bool."""
+    channels: Channels
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Series:
+        """The same of changed tensors: cut, batched or split into dates."""
+        return Series(change(self.values), change(self.cover), change(self.measured), self.channels)
 
 
 class PixelView(NamedTuple):
     """What the pixels of a series say by themselves; the trailing shape is (Y, X) or (B, P)."""
 
     features: Tensor
-    """(5 R, ...): value, neighbourhood mean and spread (weighted means over dates), spread over dates, cover."""
+    """(5 R', ...): value, neighbourhood mean and spread (weighted means over dates), spread over dates, cover."""
     guide: Tensor
-    """(R, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
+    """(fixed, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
     noise: Tensor
     """(1, ...): mean square of the neighbourhood spread, over bands and dates: what a difference must exceed to be an edge."""
     observed: Tensor
     """(...): bool, measured on at least one date."""
+    colours: Tensor
+    """(10, ...): plain mean over dates of the optical virtual bands; nothing, (0, ...), without reflectance."""
+    lit: Tensor
+    """(...): bool, saw reflectance on at least one date."""
 
 
 class PixelStatistics(nn.Module):
@@ -36,7 +55,7 @@ class PixelStatistics(nn.Module):
     Parameters
     ----------
     n_virtual : int
-        R, number of virtual bands.
+        R, number of virtual bands; those that a sensor cannot fill are left out of its features (R' of R).
 
     Notes
     -----
@@ -49,48 +68,38 @@ class PixelStatistics(nn.Module):
 
     def __init__(self, n_virtual: int) -> None:
         super().__init__()
-        self.n_features = 5 * n_virtual
-        self.date_score = nn.Linear(2 * n_virtual, 1)
+        self.n_virtual, self.n_features = n_virtual, 5 * n_virtual
+        self.date_score = nn.Linear(2 * n_virtual, 1, bias=False)
         nn.init.zeros_(self.date_score.weight)
 
-    def forward(self, values: Tensor, cover: Tensor, measured: Tensor) -> PixelView:
-        """Summarise a series of virtual-band images, for every pixel.
+    def columns(self, channels: Channels) -> Tensor:
+        """Places (5 R',) of a view's features among all ``n_features``."""
+        offsets = torch.arange(5, device=channels.places.device) * self.n_virtual
+        return (offsets[:, None] + channels.places).flatten()
 
-        Parameters
-        ----------
-        values, cover : Tensor, shape (T, R, Y, X)
-            From `SpectralBasis`; values are 0 where nothing was measured.
-        measured : Tensor, shape (T, Y, X), bool
-        """
+    def forward(self, series: Series) -> PixelView:
+        """Summarise a series of virtual-band images, for every pixel."""
+        values, measured = series.values, series.measured
         y, x = values.shape[-2:]
         present = measured[:, None].to(values.dtype)
         sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
         corners = [(slice(i, i + y), slice(j, j + x)) for i in (0, 2) for j in (0, 2)]
         mean, spread = _combine([[z[..., rows, cols] for z in sums] for rows, cols in corners])
-        return self._over_dates(values, mean, spread, cover, measured)
+        return self._over_dates(series, mean, spread)
 
-    def window(
-        self, values: Tensor, cover: Tensor, measured: Tensor, first: tuple[int, int], size: tuple[int, int]
-    ) -> PixelView:
+    def window(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> PixelView:
         """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them."""
-        y, x = values.shape[-2:]
+        y, x = series.values.shape[-2:]
         low = [max(0, f - _REACH) for f in first]
         high = [min(n, f + s + _REACH) for n, f, s in zip((y, x), first, size, strict=True)]
         near = (slice(low[0], high[0]), slice(low[1], high[1]))
-        view = self(values[..., *near], cover[..., *near], measured[..., *near])
+        view = self(series.map(lambda z: z[..., *near]))
         inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
         return PixelView(*(z[..., *inner] for z in view))
 
-    def at_points(self, values: Tensor, cover: Tensor, measured: Tensor, points: Tensor) -> PixelView:
-        """Summarise a batch of series at some pixels only; what training needs.
-
-        Parameters
-        ----------
-        values, cover : Tensor, shape (B, T, R, S, S)
-        measured : Tensor, shape (B, T, S, S), bool
-        points : Tensor, shape (B, P, 2), int64
-            Row and column.
-        """
+    def at_points(self, series: Series, points: Tensor) -> PixelView:
+        """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
+        values, cover, measured, channels = series
         reach = torch.arange(2 * _REACH + 1, device=points.device)
         rows = points[..., 0, None, None] + reach[:, None]
         cols = points[..., 1, None, None] + reach
@@ -106,23 +115,31 @@ class PixelStatistics(nn.Module):
         ]
         own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
         seen = present[:, 0, ..., _REACH, _REACH] > 0
-        return self._over_dates(near[..., _REACH, _REACH], *_combine(parts), own, seen)
+        return self._over_dates(Series(near[..., _REACH, _REACH], own, seen, channels), *_combine(parts))
 
-    def _over_dates(self, values: Tensor, mean: Tensor, spread: Tensor, cover: Tensor, measured: Tensor) -> PixelView:
-        """Pool (T, R, ...) summaries with learned weights of the dates."""
+    def _over_dates(self, series: Series, mean: Tensor, spread: Tensor) -> PixelView:
+        """Pool (T, R', ...) summaries with learned weights of the dates."""
+        values, cover, measured, channels = series
+        fixed, optical = channels.fixed, channels.optical
+        light = (cover[:, optical] > 0).any(1)
+        colours = values[:, optical]
         if len(values) == 1:
             still = torch.zeros_like(values[0])
-            noise = spread[0].square().mean(0, keepdim=True)
-            return PixelView(torch.cat([values[0], mean[0], spread[0], still, cover[0]]), mean[0], noise, measured[0])
-        score = self.date_score(torch.cat([values, mean], 1).movedim(1, -1))[..., 0]
+            noise = spread[0, fixed].square().mean(0, keepdim=True)
+            features = torch.cat([values[0], mean[0], spread[0], still, cover[0]])
+            return PixelView(features, mean[0, fixed], noise, measured[0], colours[0], light[0])
+        both = torch.cat([channels.places, self.n_virtual + channels.places])
+        score = F.linear(torch.cat([values, mean], 1).movedim(1, -1), self.date_score.weight[:, both])[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
         pooled = [(weight * part).sum(0) for part in (values, mean, spread)]
         present = measured[:, None].to(values.dtype)
         n = present.sum(0).clamp_min(1.0)
         change = ((values - pooled[0]) ** 2 * present).sum(0) / n
         features = torch.cat([*pooled, _root(change), (weight * cover).sum(0)])
-        noise = (spread.square().mean(1, keepdim=True) * present).sum(0) / n
-        return PixelView(features, (mean * present).sum(0) / n, noise, measured.any(0))
+        noise = (spread[:, fixed].square().mean(1, keepdim=True) * present).sum(0) / n
+        guide = (mean[:, fixed] * present).sum(0) / n
+        plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
+        return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
 
 
 def _combine(parts: list[list[Tensor]]) -> tuple[Tensor, Tensor]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 _REACH = 2
+_SIDE = 2 * _REACH + 1
 _FLOOR = 1e-3
 _QUIET = 1e-3
 """Least mean square of a local spread, in squared virtual bands: a sensor without noise still has fields."""
 
 
-class GuidedUpsample(nn.Module):
+class GuidedUpsample:
     """Weights of cells for each pixel: near on the ground, and alike in what was measured.
 
     Parameters
     ----------
     patch : int
         Pixels along the side of a cell.
-    log_width : float
-        Where its only parameter starts.
+    width : float
+        Difference of virtual bands, in local spreads, at which the range kernel falls to 1 / e.
 
     Notes
     -----
@@ -31,11 +32,8 @@ class GuidedUpsample(nn.Module):
     differ, and narrow between two even fields of nearly one colour.
     """
 
-    def __init__(self, patch: int, *, log_width: float = 1.0) -> None:
-        super().__init__()
-        self.patch = patch
-        self.log_width = nn.Parameter(torch.tensor(log_width))
-        """Log of the difference of virtual bands, in local spreads, at which the range kernel falls to 1 / e."""
+    def __init__(self, patch: int, *, width: float = 2.7) -> None:
+        self.patch, self.width = patch, width
 
     def weights(self, spatial: Tensor, pixels: Tensor, noise: Tensor, cells: Tensor, known: Tensor) -> Tensor:
         """Normalised weights (..., P, C) of C cells for P pixels.
@@ -55,7 +53,7 @@ class GuidedUpsample(nn.Module):
         """
         cross = pixels @ cells.transpose(-1, -2)
         distance = pixels.square().sum(-1)[..., None] + cells.square().sum(-1)[..., None, :] - 2 * cross
-        scale = torch.exp(-2 * self.log_width) / (pixels.shape[-1] * (noise + _QUIET))
+        scale = self.width**-2 / (pixels.shape[-1] * (noise + _QUIET))
         weight = spatial * (torch.exp(-distance.clamp_min(0) * scale) + _FLOOR) * known[..., None, :].to(spatial.dtype)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
 
@@ -76,16 +74,34 @@ class GuidedUpsample(nn.Module):
         -------
         Tensor, shape (Ny, Nx, patch ** 2, H)
         """
-        side = 2 * _REACH + 1
+        spline = spline_matrix(_SIDE, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
+        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, _SIDE**2)
+        weight = self.weights(spatial, pixels, noise, _around(cells), _around(known[..., None])[..., 0])
+        return weight @ _around(context)
 
-        def around(z: Tensor) -> Tensor:
-            near = z.unfold(0, side, 1).unfold(1, side, 1)
-            return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], side**2, -1)
+    def smooth(self, features: Tensor, cells: Tensor, known: Tensor, noise: Tensor) -> Tensor:
+        """Average features of cells over the 5 x 5 cells around that look alike.
 
-        spline = spline_matrix(side, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
-        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, side**2)
-        weight = self.weights(spatial, pixels, noise, around(cells), around(known[..., None])[..., 0])
-        return weight @ around(context)
+        Parameters
+        ----------
+        features : Tensor, shape (B, Ny, Nx, H)
+        cells : Tensor, shape (B, Ny, Nx, R)
+        known : Tensor, shape (B, Ny, Nx), bool
+        noise : Tensor, shape (B, Ny, Nx, 1)
+            Mean square of the spread inside each cell.
+
+        Returns
+        -------
+        Tensor, shape (B, Ny, Nx, H)
+        """
+        out = []
+        for mine, own, seen, spread in zip(features, cells, known, noise, strict=True):
+            framed = [F.pad(z, (0, 0, *(_REACH,) * 4)) for z in (own, seen[..., None], mine)]
+            near, there, around = (_around(z) for z in framed)
+            spatial = torch.ones(1, _SIDE**2).to(mine)
+            weight = self.weights(spatial, own[:, :, None], spread[:, :, None], near, there[..., 0])
+            out.append((weight @ around)[:, :, 0])
+        return torch.stack(out)
 
     def at_points(
         self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor, points: Tensor
@@ -95,6 +111,12 @@ class GuidedUpsample(nn.Module):
         spatial = (spline[points[..., 0]][..., :, None] * spline[points[..., 1]][..., None, :]).flatten(2)
         weight = self.weights(spatial, pixels, noise, cells.flatten(1, 2), known.flatten(1))
         return weight @ context.flatten(1, 2)
+
+
+def _around(cells: Tensor) -> Tensor:
+    """The 5 x 5 cells around each inner one: (Ny + 4, Nx + 4, H) to (Ny, Nx, 25, H)."""
+    near = cells.unfold(0, _SIDE, 1).unfold(1, _SIDE, 1)
+    return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], _SIDE**2, -1)
 
 
 def spline_matrix(n_cells: int, patch: int) -> Tensor:

@@ -14,7 +14,7 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.errors import NothingObserved
-from georeset_lab.models.pretrained import SENTINEL2_UM
+from georeset_lab.models.spectral import WAVELENGTHS_UM
 
 _JITTER = 6
 """Pixels by which two views of one place may be shifted against each other."""
@@ -203,7 +203,7 @@ def reference_modalities(scene: Scene) -> list[str]:
 
 
 def _near(centre_um: float) -> bool:
-    return bool(min(abs(centre_um - c) for c in SENTINEL2_UM) < 0.015)
+    return bool(min(abs(centre_um - c) for c in WAVELENGTHS_UM) < 0.015)
 
 
 def _pixel_m(modality: Modality) -> float:

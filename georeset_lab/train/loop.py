@@ -18,6 +18,7 @@ from georeset_lab.errors import RecipeError
 from georeset_lab.models.checkpoint import Model, load_model, make_model, save_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
+from georeset_lab.train.fitting import fit_signature
 from georeset_lab.train.gauges import gauges
 from georeset_lab.train.objectives import Contrast, Prediction
 from georeset_lab.train.progress import explained, table
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _LOG = "log.jsonl"
 _STATE = "state"
 _GAUGE_EVERY = 25
-_CONTRAST_SPREAD = 2.5
+_FIT_BATCHES = 48
 
 
 def train(
@@ -57,7 +58,7 @@ def train(
     from its last checkpoint and ends at the same weights (bitwise on one CPU thread).
     """
     recipe = load_recipe("adapt" if recipe is None and init is not None else recipe)
-    recipe = replace(recipe, objective=objective or recipe.objective, steps=steps or recipe.steps)
+    recipe = replace(recipe, objective=objective or recipe.objective, steps=recipe.steps if steps is None else steps)
     scenes = [scenes] if isinstance(scenes, Scene) else list(scenes)
     start = None if init is None else init if isinstance(init, Model) else load_model(init)
     encoder = _fresh_encoder(recipe, start, seed)
@@ -73,8 +74,7 @@ def train(
         seed=seed,
     )
     folder = None if out is None else Path(out)
-    if isinstance(module, Prediction) and (start is None or not start.targets):
-        module.fit(sampler, seed)
+    fit(module, sampler, seed, start)
     run = _Run(recipe, module, sampler, seed, folder, _identity(recipe, scenes, seed, start))
     from tqdm.auto import tqdm
 
@@ -201,12 +201,23 @@ def _objective(
         return Contrast(encoder, recipe.objective)
     from georeset_lab.models.pretrained import load_galileo
 
-    c = encoder.config
-    targets = Targets(c.latent_dim, c.n_local, teacher=None if teacher is None else load_galileo(teacher))
+    targets = Targets(encoder, teacher=None if teacher is None else load_galileo(teacher))
     if start is not None and start.targets:
         targets.load_state_dict(start.targets)
     anchor = start.encoder if start is not None and teacher is None else None
     return Prediction(encoder, targets, blocks=recipe.targets, pmi=recipe.pmi, anchor=anchor)
+
+
+def fit(module: Contrast | Prediction, sampler: CropSampler, seed: int, start: Model | None) -> None:
+    """Set the constants that training rests on, where ``start`` has none, from crops that no training step sees."""
+    if start is not None and (start.targets or not isinstance(module, Prediction)):
+        return
+    batches = [sampler.draw(-1 - k)[0] for k in range(_FIT_BATCHES)]
+    clean = [b.reference for b in batches if b.reference]
+    if start is None:
+        fit_signature(module.encoder, clean or [b.first for b in batches], seed)
+    if isinstance(module, Prediction):
+        module.targets.fit(clean, seed)
 
 
 def _with_reference(scenes: list[Scene]) -> list[Scene]:
@@ -226,10 +237,7 @@ def _fresh_encoder(recipe: Recipe, start: Model | None, seed: int) -> Encoder:
         encoder.load_state_dict(start.encoder.state_dict())
         return encoder
     try:
-        spread = 1.0 if recipe.objective == "predict" else _CONTRAST_SPREAD
-        config = EncoderConfig(
-            **{"deterministic": recipe.objective == "infonce", "init_spread": spread, **recipe.encoder}
-        )
+        config = EncoderConfig(**{"deterministic": recipe.objective == "infonce", **recipe.encoder})
     except TypeError as err:
         raise RecipeError(f"Recipe {recipe.name!r} has an unknown encoder setting: {err}.") from err
     return untrained(config, seed)

@@ -14,13 +14,13 @@ from georeset_lab.losses.pmi import pmi_scores
 from georeset_lab.losses.prediction import gaussian_prediction
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.fusion import Gaussian, fuse
-from georeset_lab.train.crops import Batch, CropSampler, View
-from georeset_lab.train.targets import BLOCKS, Targets
+from georeset_lab.models.signature import BLOCKS
+from georeset_lab.train.crops import Batch, View
+from georeset_lab.train.targets import Targets
 
 OBJECTIVES = ("predict", "pmi", "infonce")
 """Names that ``train(objective=...)`` knows."""
 
-_FIT_BATCHES = 48
 _NEAR_M = 100.0
 _SCENE_WEIGHT = 0.25
 _DROP_MODALITY = 0.35
@@ -118,11 +118,6 @@ class Prediction(nn.Module):
             [Contrast(encoder, "pmi")] if pmi > 0 else []
         )  # in a list: its only parameters are the encoder's
         self.anchor = [anchor]  # in a list: no part of the state
-
-    def fit(self, sampler: CropSampler, seed: int) -> None:
-        """Set the constants of the targets from clean crops that no training step sees."""
-        batches = [sampler.draw(-1 - k)[0].reference for k in range(_FIT_BATCHES)]
-        self.targets.fit([b for b in batches if b], seed)
 
     def forward(self, batch: Batch, seed: int) -> tuple[dict[str, Tensor], list[Gaussian]]:
         """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""

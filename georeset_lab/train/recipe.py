@@ -23,6 +23,7 @@ class Recipe:
     name: str = "custom"
     objective: str = "predict"
     steps: int = 600
+    """0 only fits the signature in closed form."""
     batch: int = 12
     """Crops per step."""
     points: int = 16
@@ -49,9 +50,11 @@ class Recipe:
     """Licences and origin of the data, for the card."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "points", "max_dates", "checkpoint_every"):
-            if int(getattr(self, name)) < 1:
-                raise RecipeError(f"Recipe {self.name!r} has {name}={getattr(self, name)}; it must be at least 1.")
+        for name, least in (("steps", 0), ("batch", 1), ("points", 1), ("max_dates", 1), ("checkpoint_every", 1)):
+            if int(getattr(self, name)) < least:
+                raise RecipeError(
+                    f"Recipe {self.name!r} has {name}={getattr(self, name)}; it must be at least {least}."
+                )
         try:
             Augmentation(**self.augmentation)
         except TypeError as err:

@@ -94,5 +94,5 @@ def transparent() -> Model:
 def tiny(seed=0) -> Model:
     """The real encoder, small and untrained."""
     torch.manual_seed(seed)
-    config = EncoderConfig(latent_dim=8, n_local=6, width=32, depth=2, heads=2, n_virtual=8, head_width=24)
+    config = EncoderConfig(latent_dim=8, n_local=6, width=32, depth=2, heads=2, n_learned=2, head_width=24)
     return make_model(Encoder(config), name="tiny", card={"seed": seed})

@@ -8,7 +8,7 @@ import pytest
 from georeset_lab.evaluate import rows
 from georeset_lab.evaluate.rows import ALL, Row
 
-SMALL = {"latent_dim": 8, "n_local": 6, "width": 16, "depth": 1, "heads": 2, "n_virtual": 8, "head_width": 16}
+SMALL = {"latent_dim": 8, "n_local": 6, "width": 16, "depth": 1, "heads": 2, "n_learned": 2, "head_width": 16}
 
 
 def save(folder, name, seed, card=None):

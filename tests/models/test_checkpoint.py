@@ -13,7 +13,7 @@ from georeset_lab.errors import CheckpointError
 from georeset_lab.models.checkpoint import Model, list_models, load_model, make_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 
-SMALL = EncoderConfig(latent_dim=8, n_local=6, width=32, depth=1, heads=2, n_virtual=6, head_width=16)
+SMALL = EncoderConfig(latent_dim=8, n_local=6, width=32, depth=1, heads=2, n_learned=2, head_width=16)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.checkpoint import load_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.upsample import masked_cell_mean
+from georeset_lab.models.pixels import Series
 
 CORE = 96
 SIZE = CORE + 2 * 48
@@ -92,15 +92,20 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
     points = torch.randint(0, 48, (1, 25, 2), generator=torch.Generator().manual_seed(0))
     crops = encoder.crops(x[None], table, cell_m=60.0, day_of_year=days[None], points=points)
     with torch.inference_mode():
-        values, cover = encoder.basis(x, table)
-        measured = torch.isfinite(x).any(1)
-        tokens, valid = encoder._tokens(values, cover, measured, 60.0, days)
-        attended = encoder._attend(tokens.flatten(1, 2), valid.flatten(1), 60.0).view(2, 8, 8, -1)
-        context, known = encoder._over_dates(attended, valid)
-        cells = masked_cell_mean(values[None], measured[None], 6)[0]
-        near = encoder.responses(values[None], measured[None], 6)[0]
-        carried = encoder.head.cells(context, torch.cat([near, cells], -1))
-        dense = encoder._paint(carried, known, cells, (values, cover, measured), 0)
+        series = encoder._series(x[None], table)
+        parts = [encoder._cells(encoder._series(one[None, None], table)) for one in x]
+        tokens, valids = zip(
+            *(encoder._tokens(part, 60.0, days[i : i + 1]) for i, part in enumerate(parts)), strict=True
+        )
+        attended = [
+            encoder._attend(t.flatten(1, 2), v.flatten(1), 60.0).view(1, 4, 4, -1)
+            for t, v in zip(tokens, valids, strict=True)
+        ]
+        context, _ = encoder._over_dates(torch.cat(attended), torch.cat(valids))
+        cells = encoder._cells(series)
+        carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
+        one = series.map(lambda z: z[0])
+        dense = encoder._paint(carried[0], cells.known[0], cells.guide[0], one, 0)
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)
@@ -149,10 +154,11 @@ def test_statistics_of_a_window_are_those_of_the_whole_image(encoder: Encoder, t
     x = _texture(dates=2, size=48)
     x[0, :, 5:20, 7:20] = float("nan")
     with torch.inference_mode():
-        series = (*encoder.basis(x, table), torch.isfinite(x).any(1))
-        whole = encoder.statistics(*series)
+        values, cover, channels = encoder.basis(x, table)
+        series = Series(values, cover, torch.isfinite(x).any(1), channels)
+        whole = encoder.statistics(series)
         for first, size in (((0, 0), (48, 48)), ((6, 0), (12, 30)), ((30, 36), (18, 12))):
-            part = encoder.statistics.window(*series, first, size)
+            part = encoder.statistics.window(series, first, size)
             for z, all_of_it in zip(part, whole, strict=True):
                 inside = all_of_it[..., first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
                 torch.testing.assert_close(z, inside, atol=1e-6, rtol=1e-5)

@@ -9,13 +9,13 @@ from georeset_lab.data.bands import N_KINDS as CODES
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
 from georeset_lab.errors import ShapeMismatch
-from georeset_lab.models.spectral import N_KINDS, SpectralBasis
+from georeset_lab.models.spectral import N_FIXED, N_KINDS, WAVELENGTHS_UM, SpectralBasis
 
 
 @pytest.fixture(scope="module")
 def basis() -> SpectralBasis:
     torch.manual_seed(0)
-    return SpectralBasis(24).eval().requires_grad_(False)
+    return SpectralBasis(10).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +33,24 @@ def test_kind_codes_of_bands_and_tokenizer_agree() -> None:
 
 def test_order_of_bands_does_not_matter(basis: SpectralBasis, table: torch.Tensor) -> None:
     x, order = _pixels(12), torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    for a, b in zip(basis(x, table), basis(x[:, order], table[order]), strict=True):
+    for a, b in zip(basis(x, table)[:2], basis(x[:, order], table[order])[:2], strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
 def test_duplicating_every_band_changes_nothing(basis: SpectralBasis, table: torch.Tensor) -> None:
     x = _pixels(12)
-    values, _ = basis(x, table)
-    doubled, _ = basis(torch.cat([x, x], 1), torch.cat([table, table]))
+    values, _, _ = basis(x, table)
+    doubled, _, _ = basis(torch.cat([x, x], 1), torch.cat([table, table]))
     torch.testing.assert_close(values, doubled, atol=2e-6, rtol=0)
 
 
 def test_duplicating_one_band_changes_far_less_than_deleting_it(basis: SpectralBasis, table: torch.Tensor) -> None:
     x = _pixels(12)
-    values, _ = basis(x, table)
+    values, _, _ = basis(x, table)
     lonely = 10  # B11: overlaps no other band
-    twice, _ = basis(torch.cat([x, x[:, [lonely]]], 1), torch.cat([table, table[[lonely]]]))
+    twice, _, _ = basis(torch.cat([x, x[:, [lonely]]], 1), torch.cat([table, table[[lonely]]]))
     rest = [c for c in range(12) if c != lonely]
-    gone, _ = basis(x[:, rest], table[rest])
+    gone, _, _ = basis(x[:, rest], table[rest])
     assert (twice - values).abs().median() < 0.1 * (gone - values).abs().median()
 
 
@@ -61,8 +61,8 @@ def test_a_masked_band_equals_an_absent_one(basis: SpectralBasis, table: torch.T
     rest = [c for c in range(12) if c != 3]
     masked = x.clone()
     masked[:, 3][:, where] = float("nan")
-    absent, full = basis(x[:, rest], table[rest]), basis(x, table)
-    for got, without, complete in zip(basis(masked, table), absent, full, strict=True):
+    absent, full = basis(x[:, rest], table[rest])[:2], basis(x, table)[:2]
+    for got, without, complete in zip(basis(masked, table)[:2], absent, full, strict=True):
         torch.testing.assert_close(got[..., where], without[..., where], atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(got[..., ~where], complete[..., ~where], atol=1e-6, rtol=1e-5)
 
@@ -70,7 +70,7 @@ def test_a_masked_band_equals_an_absent_one(basis: SpectralBasis, table: torch.T
 def test_a_pixel_without_any_band_is_zero_with_zero_cover(basis: SpectralBasis, table: torch.Tensor) -> None:
     x = _pixels(12)
     x[0, :, 2, 2] = float("nan")
-    values, cover = basis(x, table)
+    values, cover, _ = basis(x, table)
     assert float(values[0, :, 2, 2].abs().max()) == 0.0
     assert float(cover[0, :, 2, 2].max()) == 0.0
     untouched = torch.ones(5, 4, dtype=torch.bool)
@@ -82,7 +82,7 @@ def test_a_small_shift_of_wavelength_moves_little_and_a_large_one_a_lot(
     basis: SpectralBasis, table: torch.Tensor
 ) -> None:
     x = _pixels(12)
-    values, _ = basis(x, table)
+    values, _, _ = basis(x, table)
     moved = []
     for shift in (0.001, 0.2):
         other = table.clone()
@@ -92,13 +92,20 @@ def test_a_small_shift_of_wavelength_moves_little_and_a_large_one_a_lot(
     assert moved[1] > 0.1 * float(values.std())
 
 
-@pytest.mark.parametrize("name", ["sentinel-1-rtc", "copernicus-dem", "enmap-l2a", "landsat-8-l2"])
-def test_any_sensor_passes_and_the_input_is_not_modified(basis: SpectralBasis, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "filled", "fixed"),
+    [("sentinel-1-rtc", 2, 2), ("copernicus-dem", 1, 1), ("enmap-l2a", 20, 10), ("landsat-8-l2", 21, 11)],
+)
+def test_any_sensor_fills_the_virtual_bands_of_its_kinds(
+    basis: SpectralBasis, name: str, filled: int, fixed: int
+) -> None:
     bands = sensor(name).bands
     x = _pixels(len(bands))
     before = x.clone()
-    values, cover = basis(x, torch.from_numpy(band_table(bands)))
-    assert values.shape == (2, 24, 5, 4)
+    values, cover, channels = basis(x, torch.from_numpy(band_table(bands)))
+    assert values.shape == (2, filled, 5, 4)
+    assert channels.fixed == slice(0, fixed)
+    assert int((channels.places < N_FIXED).sum()) == fixed
     assert torch.isfinite(values).all()
     assert 0 <= float(cover.min()) <= float(cover.max()) <= 1
     assert torch.equal(x, before)
@@ -110,6 +117,26 @@ def test_wider_bands_damp_the_finest_wavelength_features() -> None:
     narrow, wide = (_describe(torch.tensor([[0.7, fwhm, 10.0, 0.0]]))[0, :14].abs() for fwhm in (0.01, 0.2))
     assert (wide <= narrow + 1e-7).all()
     assert wide[6] < 0.05 < narrow[6] or wide[13] < 0.05 < narrow[13]
+
+
+def test_fixed_wavelengths_are_those_of_sentinel_2_for_any_smooth_spectrum(basis: SpectralBasis) -> None:
+    def spectrum(um: torch.Tensor) -> torch.Tensor:
+        return 0.2 + 0.1 * torch.sin(2.0 * um)
+
+    for name, worst in (("sentinel-2-l2a", 0.02), ("enmap-l2a", 0.02), ("landsat-8-l2", 0.1)):
+        bands = torch.from_numpy(band_table([b for b in sensor(name).bands if b.kind == "reflectance"]))
+        seen = spectrum(bands[:, 0])[None, :, None, None]
+        values = basis(seen, bands)[0][0, : len(WAVELENGTHS_UM), 0, 0]
+        wanted = (spectrum(torch.tensor(WAVELENGTHS_UM)) - 0.18) / 0.15
+        assert float((values - wanted).abs().max()) < worst, name
+
+
+def test_what_no_band_comes_near_stays_at_the_mean(basis: SpectralBasis) -> None:
+    rgb = torch.tensor([[0.66, 0.06, 10.0, 0.0], [0.56, 0.06, 10.0, 0.0], [0.48, 0.06, 10.0, 0.0]])
+    values, cover, _ = basis(torch.full((1, 3, 2, 2), 0.5), rgb)
+    assert float(values[0, 8:10].abs().max()) < 0.1
+    assert float(cover[0, 8:10].max()) < 1e-3
+    assert float(values[0, :3].min()) > 2
 
 
 def test_a_table_with_another_number_of_bands_is_refused(basis: SpectralBasis, table: torch.Tensor) -> None:

@@ -17,12 +17,22 @@ from georeset_lab.data.scene import Scene
 from georeset_lab.data.simulate import simulate_scene
 from georeset_lab.errors import CheckpointError, RecipeError
 from georeset_lab.models.checkpoint import load_model
+from georeset_lab.models.encoder import EncoderConfig
 from georeset_lab.train.gauges import effective_rank, gauges
 from georeset_lab.train.loop import learning_rate, train, untrained
 from georeset_lab.train.recipe import Recipe, list_recipes, load_recipe
 
 TINY = {
-    "encoder": {"latent_dim": 8, "n_local": 6, "width": 32, "depth": 1, "heads": 2, "n_virtual": 6, "head_width": 16},
+    "encoder": {
+        "latent_dim": 8,
+        "n_local": 6,
+        "width": 32,
+        "depth": 1,
+        "heads": 2,
+        "n_learned": 2,
+        "n_kernels": 8,
+        "head_width": 16,
+    },
     "batch": 3,
     "points": 6,
     "steps": 8,
@@ -122,6 +132,18 @@ def test_the_loss_falls_and_nothing_collapses(scenes: list[Scene], tmp_path: Pat
     assert min(line["s2/rank"] for line in lines) > 1.2
 
 
+def test_no_step_at_all_fits_the_signature_alone(scenes: list[Scene]) -> None:
+    config = EncoderConfig(**TINY["encoder"])  # type: ignore[arg-type]
+    fresh = untrained(config, seed=0).state_dict()
+    fitted = train(scenes, recipe=PREDICT, steps=0, progress=False).encoder.state_dict()
+    changed = {name for name, value in fresh.items() if not torch.equal(value, fitted[name])}
+    assert {"signature.optical_kernels", "signature.echo_kernels", "signature.pixel_turn"} <= changed
+    assert all(name.startswith("signature.") for name in changed)
+    trained = train(scenes, recipe=PREDICT, steps=2, progress=False).encoder.state_dict()
+    assert all(torch.equal(v, fitted[k]) for k, v in trained.items() if k.startswith("signature."))
+    assert not torch.equal(trained["head.alone.weight"], fitted["head.alone.weight"])
+
+
 def test_training_starts_from_given_weights(scenes: list[Scene]) -> None:
     first = train(scenes, recipe=TINY | {"steps": 1}, progress=False)
     second = train(scenes, recipe=TINY | {"steps": 1, "lr": 1e-12}, init=first, progress=False)
@@ -134,8 +156,9 @@ def test_fresh_weights_depend_on_the_seed_alone() -> None:
     before = torch.random.get_rng_state()
     a, b, c = untrained(seed=0), untrained(seed=0), untrained(seed=1)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(a.patches.weight, b.patches.weight)
-    assert not torch.equal(a.patches.weight, c.patches.weight)
+    assert torch.equal(a.tokens.weight, b.tokens.weight)
+    assert torch.equal(a.signature.optical_kernels, b.signature.optical_kernels)
+    assert not torch.equal(a.tokens.weight, c.tokens.weight)
 
 
 def test_learning_rate_warms_up_and_ends_near_zero() -> None:
@@ -151,7 +174,7 @@ def test_learning_rate_warms_up_and_ends_near_zero() -> None:
     ("recipe", "message"),
     [
         ({"stepz": 3}, r"unknown fields stepz"),
-        ({"steps": 0}, r"steps=0; it must be at least 1"),
+        ({"steps": -1}, r"steps=-1; it must be at least 0"),
         ({"augmentation": {"clouds": 1}}, r"unknown augmentation"),
         ("no-such-recipe", r"No recipe 'no-such-recipe'"),
         ({"encoder": {"widht": 1}}, r"unknown encoder setting"),
