@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from georeset_lab.evaluate.rows import ADAPTED, ALL, CHEAP, DEFAULT, TRAINED, UNTRAINED
+from georeset_lab.evaluate.rows import ADAPTED, ALL, CHEAP, DEFAULT, FITTED, TRAINED, UNTRAINED
 from georeset_lab.evaluate.stats import Interval, interval
 
 SATURATED = 0.90
@@ -86,6 +86,8 @@ def comparisons(families: Iterable[Family]) -> list[tuple[Family, Family]]:
             rivals += [(n, view, False) for n in ("raw", "raw5", "rcf", "galileo")]
         if name == ADAPTED:
             rivals.insert(0, (DEFAULT, view, local))
+        elif name not in (UNTRAINED, FITTED):
+            rivals.insert(0, (FITTED, view, local))
         pairs += [(row, rival) for rival in rivals if rival in have]
     order = {UNTRAINED: 0, **{n: i + 1 for i, n in enumerate(TRAINED)}, DEFAULT: 9}
     return sorted(pairs, key=lambda p: (order.get(p[0][0], 5), p[0][1] != ALL, p[0][2]))

@@ -30,16 +30,18 @@ CHEAP = {
     "rcf": "random convolutional features (256)",
     "galileo": "Galileo nano, patch 4",
 }
-UNTRAINED, DEFAULT, ADAPTED = "untrained", "default", "adapted"
-TRAINED = ("infonce", "pmi", "predict")
+UNTRAINED, FITTED, DEFAULT, ADAPTED = "untrained", "fitted", "default", "adapted"
+TRAINED = (FITTED, "infonce", "pmi", "predict")
 _COMMANDS = {
     "infonce": "contrast --data DATA --objective infonce",
     "pmi": "contrast --data DATA --objective pmi",
     "predict": "default --data DATA --steps 900",
+    FITTED: "default --data DATA --steps 0",
 }
 SEEDS = (0, 1, 2)
 _TITLES = {
     UNTRAINED: "our encoder, untrained",
+    FITTED: "our encoder, signature fitted, no training",
     "infonce": "our encoder, InfoNCE",
     "pmi": "our encoder, PMI",
     "predict": "our encoder, prediction without a teacher",
@@ -155,7 +157,7 @@ def find_models(folder: Path | None, seeds: Iterable[int] = SEEDS) -> tuple[list
         found[(match[1], int(match[2])) if match else (home.name, None)] = card.parent
     rows, missing = [], []
     for seed in seeds:
-        twins = (found.get((name, seed)) for name in ("predict", "pmi"))
+        twins = (found.get((name, seed)) for name in ("predict", "pmi", "fitted"))
         source = found.pop((UNTRAINED, seed), None) or next((t for t in twins if t), None)
         rows.append(_row(UNTRAINED, seed, None if source is None else str(source)))
     where = folder or Path("models")

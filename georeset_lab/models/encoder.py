@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.cells import Cells, look_of, mean_signature, read_cells
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, Emission, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.signature import CellSums, Signature, share_out
 from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis
-from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
+from georeset_lab.models.upsample import GuidedUpsample
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
 # Rows and columns of cells that are painted at once, and windows attended at once. On a CPU the hidden layers (4608
@@ -88,20 +89,6 @@ class Crops(NamedTuple):
     """At the points asked for: (B, P, D)."""
     scene: Gaussian
     """Of the whole crop: (B, D)."""
-
-
-class _Cells(NamedTuple):
-    """What is measured in the cells of a batch."""
-
-    near: Tensor
-    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, share of pixels measured on any date."""
-    sums: CellSums
-    signature: Tensor
-    """(B, Ny, Nx, n): texture, radar, wide."""
-    guide: Tensor
-    """(B, Ny, Nx, fixed): mean of the fixed virtual bands."""
-    known: Tensor
-    """(B, Ny, Nx) bool."""
 
 
 class Encoder(nn.Module):
@@ -192,7 +179,7 @@ class Encoder(nn.Module):
             cells = self._cells(series.map(lambda z: z[None]))
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
-        return self._paint(carried[0], cells.known[0], cells.guide[0], series, margin)
+        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, margin)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -225,10 +212,10 @@ class Encoder(nn.Module):
         pixels = self._finish(carried, features, colours, view.lit, series.channels, 1.0)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
-        scene = self.scene_head(pooled, self._mean_signature(cells))
+        scene = self.scene_head(pooled, mean_signature(cells, self.signature))
         return Crops(
             Gaussian(*(z * view.observed[..., None] for z in pixels)),
-            Gaussian(*(z * cells.known.flatten(1).any(1)[:, None] for z in scene)),
+            Gaussian(*(z * cells.look.known.flatten(1).any(1)[:, None] for z in scene)),
         )
 
     @torch.no_grad()
@@ -246,7 +233,7 @@ class Encoder(nn.Module):
         view = self.statistics.at_points(series, points)
         echo = (cells.sums.echo > 0).to(x.dtype)[..., None]
         carried = self._to_points(torch.cat([cells.signature, echo], -1), cells, view, points)
-        signature = self._whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
+        signature = self.signature.whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
         return signature, view.lit, carried[..., -1] > 0.5
 
     def _series(self, x: Tensor, bands: Tensor) -> Series:
@@ -262,81 +249,38 @@ class Encoder(nn.Module):
         """What the kernels answer in the cells of crops (B, T, C, Y, X), and its average over cells alike, (B, Ny, Nx, F)."""
         series = self._series(x, bands)
         sums = self.signature.cells(series.values, series.cover, series.channels, self.config.patch)
-        return sums, self.upsample.smooth(sums.answers, *self._look(series))
+        return sums, self.upsample.smooth(sums.answers, *look_of(series, self.config.patch))
 
-    def _look(self, series: Series) -> tuple[Tensor, Tensor, Tensor]:
-        """How cells look: mean (B, Ny, Nx, fixed), whether known (B, Ny, Nx), mean square of the spread in them."""
-        values, patch = series.values[:, :, series.channels.fixed], self.config.patch
-        mean = masked_cell_mean(values, series.measured, patch)
-        square = masked_cell_mean(values.square(), series.measured, patch)
-        noise = (square - mean.square()).clamp_min(0).mean(-1, keepdim=True)
-        known = F.max_pool2d(series.measured.any(1, keepdim=True).to(values), patch)[:, 0] > 0
-        return mean, known, noise
+    def _cells(self, series: Series) -> Cells:
+        return read_cells(series, self.signature, self.upsample, self.config.n_virtual)
 
-    def _cells(self, series: Series) -> _Cells:
-        """What is measured in each cell of a batch of series, over dates."""
-        values, cover, measured, channels = series
-        patch, n = self.config.patch, self.config.n_virtual
-        sums = self.signature.cells(values, cover, channels, patch)
-        guide, known, noise = self._look(series)
-        mean = masked_cell_mean(values, measured, patch)
-        seen = masked_cell_mean(cover, measured, patch)
-        full = mean.new_zeros(*mean.shape[:-1], 2 * n + 1)
-        full[..., torch.cat([channels.places, n + channels.places])] = torch.cat([mean, seen], -1)
-        full[..., -1] = F.avg_pool2d(measured.any(1, keepdim=True).to(mean), patch)[:, 0]
-        read = self.signature.read_cells(sums)
-        wide = self.upsample.smooth(read["wide"], guide, known, noise)
-        signature = torch.cat([read["texture"], read["radar"], wide], -1)
-        return _Cells(torch.cat([sums.answers, full], -1), sums, signature, guide, known)
-
-    def _tokens(self, cells: _Cells, cell_m: float, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+    def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (T, N, M, W) of single dates and which of them hold a measurement (T, N, M)."""
         t, k = len(cells.near), self.config.token
-        ny, nx = cells.known.shape[1] // k, cells.known.shape[2] // k
+        ny, nx = cells.look.known.shape[1] // k, cells.look.known.shape[2] // k
         near = cells.near.view(t, ny, k, nx, k, -1).transpose(2, 3).reshape(t, ny, nx, -1)
         when = _calendar(day_of_year, cell_m).to(near)
         tokens = self.tokens(near) + self.calendar(when)[:, None, None]
-        return tokens, cells.known.view(t, ny, k, nx, k).any(4).any(2)
+        return tokens, cells.look.known.view(t, ny, k, nx, k).any(4).any(2)
 
     def _to_cells(self, context: Tensor) -> Tensor:
         """Bring what tokens say (B, N, M, W) to the cells, linearly between their centres."""
         wide = F.interpolate(context.permute(0, 3, 1, 2), scale_factor=self.config.token, mode="bilinear")
         return wide.permute(0, 2, 3, 1)
 
-    def _to_points(self, carried: Tensor, cells: _Cells, view: PixelView, points: Tensor) -> Tensor:
+    def _to_points(self, carried: Tensor, cells: Cells, view: PixelView, points: Tensor) -> Tensor:
         """Bring what cells say (B, N, N, H) to points along edges, (B, P, H)."""
         guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
-        return self.upsample.at_points(carried, cells.guide, cells.known, guide, noise, points)
-
-    def _whole(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> Tensor:
-        """Signature (..., D) in the order of its blocks, from what cells and pixels say; 0 for the teacher's."""
-        sizes = self.signature.sizes
-        blank = of_cells.new_zeros(of_cells.shape[:-1])[..., None]
-        own = (
-            self.signature.read_pixels(colours, lit)
-            if colours.shape[-1]
-            else blank.expand(*blank.shape[:-1], sizes["pixel"])
-        )
-        return torch.cat([own, of_cells, blank.expand(*blank.shape[:-1], sizes["teacher"])], -1)
+        return self.upsample.at_points(carried, cells.look.guide, cells.look.known, guide, noise, points)
 
     def _finish(
         self, carried: Tensor, features: Tensor, colours: Tensor, lit: Tensor, channels: Channels, power: float
     ) -> Gaussian:
         """Natural parameters of pixels (..., D) from all that reaches them."""
         n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
-        whole = self._whole(carried[..., -n:], colours, lit)
+        whole = self.signature.whole(carried[..., -n:], colours, lit)
         columns = self.statistics.columns(channels)
         return self.head(carried[..., :-n], features, columns, whole, context_power=power)
-
-    def _mean_signature(self, cells: _Cells) -> Tensor:
-        """Mean of the signature over the known cells of crops, (B, D); the pixel's from the mean colour."""
-        n_optical = self.signature.get_buffer("pixel_centre").shape[0]
-        colours = cells.guide[..., :n_optical]
-        lit = cells.sums.light > 0
-        colours = colours if bool(lit.any()) else colours[..., :0]
-        whole = self._whole(cells.signature, colours, lit)
-        known = cells.known.to(whole)[..., None]
-        return (whole * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1.0)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""

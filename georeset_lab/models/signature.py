@@ -111,6 +111,21 @@ class Signature(nn.Module):
         """Dimensions of pixels (..., size) from the optical virtual bands (..., 10); 0 where no light was seen (...)."""
         return self._turn("pixel", colours) * lit[..., None]
 
+    def whole(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> Tensor:
+        """All dimensions (..., D) in the order of the blocks; the teacher's are 0.
+
+        Parameters
+        ----------
+        of_cells : Tensor, shape (..., n)
+            Texture, radar and wide.
+        colours : Tensor, shape (..., 10) or, of a sensor without reflectance, (..., 0)
+        lit : Tensor, shape (...), bool
+        """
+        empty = of_cells.new_zeros(*of_cells.shape[:-1], max(self.sizes.values()))
+        seen = colours.shape[-1] > 0
+        own = self.read_pixels(colours, lit) if seen else empty[..., : self.sizes["pixel"]]
+        return torch.cat([own, of_cells, empty[..., : self.sizes["teacher"]]], -1)
+
     def _turn(self, block: str, features: Tensor) -> Tensor:
         turned: Tensor = (features - self.get_buffer(f"{block}_centre")) @ self.get_buffer(f"{block}_turn")
         return turned.clamp(-_FARTHEST, _FARTHEST)

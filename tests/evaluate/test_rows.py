@@ -39,7 +39,7 @@ def test_models_are_found_by_folder_name_and_missing_ones_come_with_their_comman
         ("mine", None),
     ]
     commands = [m for m in missing if "georeset train" in m]
-    assert len(commands) == 7
+    assert len(commands) == 10
     assert "--objective pmi --seed 1" in " ".join(commands)
     assert str(models / "pmi-seed1") in " ".join(commands)
 

@@ -85,8 +85,9 @@ def test_a_clean_view_is_encoded_as_its_target_before_any_training(
     n = 32 - targets.sizes["teacher"]
     target, known = (z[..., :n] for z in targets((s2,)))
     assert known.float().mean() > 0.5
-    assert float((said.mean[..., :n] - target)[known].abs().max()) < 1.0  # fresh weights add a tenth
-    assert float(torch.corrcoef(torch.stack([said.mean[..., :n][known], target[known]]))[0, 1]) > 0.97
+    likeliest = (said.eta / said.tau)[..., :n][known]  # fresh weights add a tenth
+    assert float((likeliest - target[known]).abs().max()) < 1.0
+    assert float(torch.corrcoef(torch.stack([likeliest, target[known]]))[0, 1]) > 0.97
 
 
 def test_without_radar_or_teacher_their_dimensions_have_no_target(
@@ -122,7 +123,8 @@ def test_local_targets_rise_within_two_pixels_at_an_edge(targets: Targets) -> No
     profile = targets((view,))[0][0, :, : targets.sizes["pixel"] + targets.sizes["texture"]].numpy()
     start, end = profile[2:12].mean(0), profile[-12:-2].mean(0)
     along = (profile - start) @ (end - start) / ((end - start) @ (end - start))
-    assert ((along > 0.1) & (along < 0.9)).sum() <= 2
+    # A cell beside the edge holds a few patches that straddle it: the last tenth comes a cell later.
+    assert ((along > 0.1) & (along < 0.85)).sum() <= 1, along[16:26].round(3).tolist()
 
 
 def test_references_are_sentinel_2_at_10_m_with_sentinel_1_on_its_grid() -> None:
