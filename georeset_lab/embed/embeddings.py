@@ -17,6 +17,7 @@ from georeset_lab.errors import ShapeMismatch, UnknownModality
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from odc.geo.geobox import GeoBox
 
 __all__ = ["Embeddings", "Expert", "Quantization", "open_embeddings"]
@@ -141,6 +142,16 @@ class Embeddings(FusedMap):
             raise ShapeMismatch(f"Embeddings cannot be held as {dtype!r}; choose one of {', '.join(FORMS)}.")
         return self._like({n: quantize(e, dtype) for n, e in self.experts.items()}, self.grid)
 
+    def profile(self, modality: str | None = None) -> xr.DataArray:
+        """Mean certainty of each dimension over a modality's observed pixels: which dimensions a sensor settles.
+
+        (dim,) float32 for one modality or "fused"; by default (modality, dim) for all of them and "fused"; see
+        `profile.certainty_profile`. `UnknownModality` if there is none of this name.
+        """
+        from georeset_lab.embed.profile import certainty_profile
+
+        return certainty_profile(self, modality)
+
     def pixel(self, lon: float, lat: float) -> tuple[int, int]:
         """Row and column of the pixel that holds a point in degrees; `OutsideScene` if none does."""
         return pixel_of(self.grid, lon, lat)
@@ -196,6 +207,18 @@ class Embeddings(FusedMap):
         from georeset_lab.embed.plot import plot_embeddings
 
         return plot_embeddings(self, bands, kind=kind, limits=limits, ax=ax)
+
+    def plot_certainty(self, *, limits: tuple[float, float] | None = (0.0, 1.0)) -> Figure:
+        """Draw where each modality alone is sure, and all together, on one scale; see `plot_certainty.plot_certainty`."""
+        from georeset_lab.embed.plot_certainty import plot_certainty
+
+        return plot_certainty(self, limits=limits)
+
+    def plot_profile(self, *, limits: tuple[float, float] | None = (0.0, 1.0)) -> Figure:
+        """Draw which dimensions each modality settles, as a matrix; see `plot_certainty.plot_profile`."""
+        from georeset_lab.embed.plot_certainty import plot_profile
+
+        return plot_profile(self, limits=limits)
 
     def __repr__(self) -> str:
         height, width = self.shape

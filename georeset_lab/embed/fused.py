@@ -83,7 +83,7 @@ class FusedMap:
         if "_fused" in self.__dict__:
             return self._fused[2]
         out = np.zeros(self.shape, bool)
-        for rows, cols in self._parts(by_tile=True):
+        for rows, cols in self.tiles():
             for expert in self.experts.values():
                 out[rows, cols] |= expert.observed(rows, cols)
         return out
@@ -118,6 +118,10 @@ class FusedMap:
         """Rows and columns of the parts in which the map is best read: bands of rows, or the tiles of a large store."""
         return self._parts(by_tile=not self.fits_memory)
 
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the parts in which single experts are best read: the tiles of a store of any size."""
+        return self._parts(by_tile=True)
+
     def fused(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and variance (y, x, D), float32, and observed (y, x) of a window."""
         if self.fits_memory:
@@ -131,7 +135,7 @@ class FusedMap:
         mean, variance = (np.empty((*self.shape, self.dim), np.float32) for _ in range(2))
         observed = np.empty(self.shape, bool)
         experts = list(self.experts.values())
-        for w in self._parts(by_tile=True):
+        for w in self.tiles():
             observed[w] = fuse(experts, *w, out=(mean[w], variance[w]))[2]
         return mean, variance, observed
 

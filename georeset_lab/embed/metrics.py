@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from georeset_lab.embed import risk
 from georeset_lab.errors import ShapeMismatch
 
 __all__ = ["aurc", "balanced_accuracy", "brier", "ece", "ece_interval", "macro_f1", "nll", "scores"]
@@ -99,15 +100,7 @@ def ece_interval(
         Whole groups (blocks, polygons) are drawn, as pixels of one group err together.
     """
     _check(y, proba)
-    rng = np.random.default_rng(seed)
-    unit = np.arange(y.size) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    members = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1])
-    values = []
-    for _ in range(draws):
-        pick = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        values.append(ece(y[pick], proba[pick]))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return risk.bootstrap_interval(ece, y, proba, groups=groups, level=level, draws=draws, seed=seed)
 
 
 def aurc(y: np.ndarray, proba: np.ndarray) -> float:
@@ -117,13 +110,7 @@ def aurc(y: np.ndarray, proba: np.ndarray) -> float:
     Pixels of equal confidence count with their mean error, so their order does not matter.
     """
     _check(y, proba)
-    confidence = proba.max(axis=1)
-    wrong = (proba.argmax(axis=1) != y).astype(np.float64)
-    _, tie = np.unique(-confidence, return_inverse=True)
-    tie = tie.ravel()
-    smooth = (np.bincount(tie, wrong) / np.bincount(tie))[tie]
-    risk = np.cumsum(smooth[np.argsort(tie, kind="stable")]) / np.arange(1, y.size + 1)
-    return float(risk.mean())
+    return risk.aurc(proba.argmax(axis=1) != y, -proba.max(axis=1))
 
 
 def _check(y: np.ndarray, proba: np.ndarray) -> None:

@@ -13,10 +13,15 @@ from georeset_lab.errors import ShapeMismatch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.patches import Patch
 
     from georeset_lab.embed.embeddings import Embeddings, PlotKind
 
-__all__ = ["embeddings_html", "plot_embeddings", "thinned"]
+__all__ = [
+    "certainty_mappable", "embeddings_html", "missing_patch", "place_image", "plot_embeddings", "thin_shape", "thin_step",
+    "thin_window", "thinned",
+]  # fmt: skip
 
 MAX_PIXELS = 1_000_000
 """Pixels in a drawn map; a larger one is drawn from every second, third, ... pixel."""
@@ -31,19 +36,34 @@ def thinned(emb: Embeddings, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, 
 
     Reads block by block, so memory holds one block and the result.
     """
-    height, width = emb.shape
-    step = max(1, int(np.ceil(np.sqrt(height * width / max_pixels))))
-    size = (-(-height // step), -(-width // step))
+    step = thin_step(emb.shape, max_pixels)
+    size = thin_shape(emb.shape, step)
     mean, variance = (np.zeros((*size, emb.dim), np.float32) for _ in range(2))
     observed = np.zeros(size, bool)
     for rows, cols in emb.windows():
-        parts = emb.fused(rows, cols)
-        first = [-(-w.start // step) for w in (rows, cols)]
-        skip = tuple(slice(f * step - w.start, None, step) for f, w in zip(first, (rows, cols), strict=True))
-        for whole, part in zip((mean, variance, observed), parts, strict=True):
-            some = part[skip]
-            whole[first[0] : first[0] + some.shape[0], first[1] : first[1] + some.shape[1]] = some
+        some, place = thin_window(rows, cols, step)
+        for whole, part in zip((mean, variance, observed), emb.fused(rows, cols), strict=True):
+            whole[place] = part[some]
     return mean, variance, observed, step
+
+
+def thin_step(shape: tuple[int, int], max_pixels: int) -> int:
+    """Every which row and column of a map (Y, X) to draw, so that at most about ``max_pixels`` are drawn."""
+    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / max_pixels))))
+
+
+def thin_shape(shape: tuple[int, int], step: int) -> tuple[int, int]:
+    """Rows and columns of every ``step``-th pixel of a map (Y, X)."""
+    return -(-shape[0] // step), -(-shape[1] // step)
+
+
+def thin_window(rows: slice, cols: slice, step: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Which pixels of a window of the map to draw, counted in the window, and where they lie in the thinned map."""
+    first = [-(-w.start // step) for w in (rows, cols)]
+    last = [-(-w.stop // step) for w in (rows, cols)]
+    some = [slice(f * step - w.start, None, step) for f, w in zip(first, (rows, cols), strict=True)]
+    place = [slice(f, e) for f, e in zip(first, last, strict=True)]
+    return (some[0], some[1]), (place[0], place[1])
 
 
 def plot_embeddings(
@@ -107,19 +127,16 @@ def plot_embeddings(
     if ax is None:
         height = float(np.clip(5.2 * size[0] / size[1], 1.6, 8.0)) + 1.0
         _, ax = plt.subplots(figsize=(6.8, height), layout="compressed")
-    _place(ax, image, emb, step)
+    place_image(ax, image, emb, step)
     ax.set_title(title)
     if kind == "certainty":
-        _colourbar(ax, limits or (0.0, 1.0))
+        ax.figure.colorbar(certainty_mappable(limits or (0.0, 1.0)), ax=ax, label="certainty (dark = unsure)")
     if not seen.all():
-        from matplotlib.patches import Patch
-
-        patch = Patch(facecolor=MISSING, edgecolor="0.5", label="not observed")
-        ax.legend(handles=[patch], loc="upper right", fontsize="small")
+        ax.legend(handles=[missing_patch()], loc="upper right", fontsize="small")
     return ax
 
 
-def _place(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
+def place_image(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
     """Put a picture where its pixels lie, with axes in units of the CRS."""
     from matplotlib.transforms import Affine2D
 
@@ -143,12 +160,19 @@ def _place(ax: Axes, image: np.ndarray, emb: Embeddings, step: int) -> None:
     ax.locator_params(axis="x", nbins=5)
 
 
-def _colourbar(ax: Axes, limits: tuple[float, float]) -> None:
+def missing_patch() -> Patch:
+    """Entry of a legend for what nothing measured."""
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=MISSING, edgecolor="0.5", label="not observed")
+
+
+def certainty_mappable(limits: tuple[float, float] = (0.0, 1.0)) -> ScalarMappable:
+    """The scale of certainty, dark = unsure, for ``figure.colorbar``."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
-    scale = ScalarMappable(Normalize(*limits), ListedColormap(certainty_palette() / 255))
-    ax.figure.colorbar(scale, ax=ax, label="certainty (dark = unsure)")
+    return ScalarMappable(Normalize(*limits), ListedColormap(certainty_palette() / 255))
 
 
 def embeddings_html(emb: Embeddings) -> str:

@@ -20,7 +20,7 @@ from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
 from georeset_lab.train.fitting import fit_signature
 from georeset_lab.train.gauges import gauges
-from georeset_lab.train.objectives import Contrast, Prediction
+from georeset_lab.train.objectives import OBJECTIVES, Contrast, Prediction
 from georeset_lab.train.progress import explained, table
 from georeset_lab.train.recipe import Recipe, load_recipe
 from georeset_lab.train.state import load_state, save_state
@@ -197,6 +197,8 @@ def _optimizer(module: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 def _objective(
     encoder: Encoder, recipe: Recipe, start: Model | None, teacher: str | Path | None
 ) -> Contrast | Prediction:
+    if recipe.objective not in OBJECTIVES:
+        raise RecipeError(f"Unknown objective {recipe.objective!r}; use one of {', '.join(map(repr, OBJECTIVES))}.")
     if recipe.objective != "predict":
         return Contrast(encoder, recipe.objective)
     from georeset_lab.models.pretrained import load_galileo

@@ -9,16 +9,15 @@ from torch import Tensor, nn
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.errors import RecipeError
-from georeset_lab.losses.infonce import CosineScores, info_nce
-from georeset_lab.losses.pmi import pmi_scores
 from georeset_lab.losses.prediction import gaussian_prediction
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.fusion import Gaussian, fuse
 from georeset_lab.models.signature import BLOCKS
+from georeset_lab.train.critics import CONTRASTS, make_critic
 from georeset_lab.train.crops import Batch, View
 from georeset_lab.train.targets import Targets
 
-OBJECTIVES = ("predict", "pmi", "infonce")
+OBJECTIVES = ("predict", *CONTRASTS)
 """Names that ``train(objective=...)`` knows."""
 
 _NEAR_M = 100.0
@@ -37,16 +36,13 @@ class Contrast(nn.Module):
     Parameters
     ----------
     encoder : Encoder
-    objective : {"pmi", "infonce"}
-        ``"pmi"`` scores Gaussian experts and learns their precision; ``"infonce"`` scores means by cosine.
+    objective : str
+        How agreement is scored; see `georeset_lab.train.critics`.
     """
 
     def __init__(self, encoder: Encoder, objective: str) -> None:
         super().__init__()
-        if objective not in OBJECTIVES:
-            raise RecipeError(f"Unknown objective {objective!r}; use one of {', '.join(map(repr, OBJECTIVES))}.")
-        self.encoder = encoder
-        self.cosine = CosineScores() if objective == "infonce" else None
+        self.encoder, self.critic = encoder, make_critic(objective)
 
     def forward(self, batch: Batch, seed: int) -> tuple[dict[str, Tensor], list[Gaussian]]:
         """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""
@@ -77,9 +73,8 @@ class Contrast(nn.Module):
         return {name: weight * loss for name, loss in losses.items()}
 
     def _score(self, a: Gaussian, b: Gaussian, ignore: Tensor) -> Tensor:
-        if self.cosine is not None:
-            return info_nce(self.cosine(a.mean, b.mean), ignore)
-        return info_nce(pmi_scores(a.eta, a.tau, b.eta, b.tau), ignore)
+        loss: Tensor = self.critic(a, b, ignore)
+        return loss
 
 
 class Prediction(nn.Module):

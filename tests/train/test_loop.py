@@ -120,7 +120,7 @@ def test_a_damaged_state_is_refused_and_another_run_is_not_overwritten(scenes: l
         train(scenes, recipe=TINY | {"steps": 2}, out=tmp_path, progress=False)
 
 
-@pytest.mark.parametrize("objective", ["pmi", "infonce"])
+@pytest.mark.parametrize("objective", ["pmi", "infonce", "elk", "csd", "prolip"])
 def test_the_loss_falls_and_nothing_collapses(scenes: list[Scene], tmp_path: Path, objective: str) -> None:
     recipe = TINY | {"steps": 150, "warmup": 10, "lr": 3e-3, "checkpoint_every": 150}
     train(scenes, objective=objective, recipe=recipe, out=tmp_path, progress=False)
@@ -178,7 +178,10 @@ def test_learning_rate_warms_up_and_ends_near_zero() -> None:
         ({"augmentation": {"clouds": 1}}, r"unknown augmentation"),
         ("no-such-recipe", r"No recipe 'no-such-recipe'"),
         ({"encoder": {"widht": 1}}, r"unknown encoder setting"),
-        ({"objective": "clip"}, r"Unknown objective 'clip'; use one of 'predict', 'pmi', 'infonce'"),
+        (
+            {"objective": "clip"},
+            r"Unknown objective 'clip'; use one of 'predict', 'pmi', 'infonce', 'elk', 'csd', 'prolip'",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_refused_by_name(scenes: list[Scene], recipe: object, message: str) -> None:

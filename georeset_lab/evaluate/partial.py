@@ -1,0 +1,135 @@
+"""``georeset evaluate partial``: is the uncertainty right? Planted truth, corruption, retrieval, missing sensors, calibration.
+
+Every number is computed once for each objective and seed, or each encoder, and kept; tables are in
+``partial_report.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from georeset_lab.evaluate import partial_report
+from georeset_lab.evaluate.cache import code_identity, row_key
+from georeset_lab.evaluate.calibrate import calibrated
+from georeset_lab.evaluate.missing import missing
+from georeset_lab.evaluate.planted import run_planted
+from georeset_lab.evaluate.retrieval import retrieval
+from georeset_lab.evaluate.robust import corruption, real_clouds
+from georeset_lab.evaluate.rows import Row, find_models, load, title
+from georeset_lab.evaluate.windows import Windows, real_windows
+from georeset_lab.files import seal, unseal, write_atomic
+from georeset_lab.train.critics import CONTRASTS
+
+SEEDS = (0, 1, 2, 3, 4)
+PARTS = ("corruption", "clouds", "retrieval", "missing", "calibration")
+_CODE = ("data", "models", "embed", "train", "losses", "evaluate")
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What `run` found."""
+
+    numbers: dict[str, Any]
+    """What ``partial.json`` holds: ``planted`` -> objective -> seeds, ``encoders`` -> name -> part."""
+    markdown: str
+    paths: tuple[Path, ...]
+
+
+def run(
+    data: str | Path,
+    models: str | Path | None = None,
+    *,
+    quick: bool = False,
+    out: str | Path | None = None,
+    progress: bool = True,
+    command: str | None = None,
+) -> Partial:
+    """Tables of how right the uncertainty is.
+
+    Parameters
+    ----------
+    data : path
+        Folder with ``terramind-chips``, ``bigearthnet-examples`` and ``eolearn-testeopatch``.
+    models : path, optional
+        Folder of trained encoders, as for ``georeset evaluate first``; each is a row beside the default weights.
+    quick : bool
+        One seed of 300 steps for the planted truth, two label draws, default weights alone: a few minutes, for CI.
+    out : path, optional
+        Folder for ``partial.md``, ``partial.json`` and the finished numbers, from which a killed run goes on.
+    progress : bool
+        Show a bar.
+    command : str, optional
+        What to print as the command of the report; this process's command line by default.
+
+    Raises
+    ------
+    SceneReadError
+        The data sets are not in ``data``.
+    """
+    from tqdm.auto import tqdm
+
+    data = Path(data)
+    home = Path(out) / "parts" if out else Path.home() / ".cache" / "georeset_lab" / "partial"
+    test, other = real_windows(data, "test"), real_windows(data, "other")
+    rows = [r for r in find_models(Path(models) if models and not quick else None)[0] if r.source is not None]
+    jobs = [*_planted(quick), *_encoders(rows, data, test, other, draws=2 if quick else 10)]
+    numbers: dict[str, Any] = {"planted": {}, "encoders": {}}
+    code = code_identity(*_CODE)
+    for where, identity, make in tqdm(jobs, desc="evaluate partial", disable=not progress):
+        found = _kept(home / f"{row_key({'job': identity, 'code': code})}.json", make)
+        target = numbers
+        for key in where[:-1]:
+            target = target.setdefault(key, {})
+        target[where[-1]] = found
+    about = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "quick": quick, "code": code}
+    numbers["about"] = {**about, "places": list(test.names), "scale_fitted_on": list(other.names)}
+    text = partial_report.markdown(numbers)
+    if out is None:
+        return Partial(numbers, text, ())
+    table, file = Path(out) / "partial.md", Path(out) / "partial.json"
+    write_atomic(table, text.encode())
+    write_atomic(file, json.dumps(numbers, indent=1).encode())
+    return Partial(numbers, text, (table, file))
+
+
+_Job = tuple[tuple[str, ...], list[Any], Callable[[], dict[str, Any]]]
+
+
+def _planted(quick: bool) -> Iterator[_Job]:
+    for objective in CONTRASTS:
+        for seed in SEEDS[:1] if quick else SEEDS:
+            steps = 300 if quick else 1500
+            yield (
+                ("planted", objective, str(seed)),
+                ["planted", objective, seed, steps],
+                lambda o=objective, s=seed, n=steps: asdict(run_planted(o, s, steps=n)),  # type: ignore[misc]
+            )
+
+
+def _encoders(rows: list[Row], data: Path, test: Windows, other: Windows, *, draws: int) -> Iterator[_Job]:
+    for row in rows:
+        name = title(row.family, ()) if row.seed is None else f"{title(row.family, ())}, seed {row.seed}"
+        make: dict[str, Callable[[], dict[str, Any]]] = {
+            "corruption": lambda r=row: corruption(load(r), test),  # type: ignore[misc]
+            "clouds": lambda r=row: real_clouds(load(r), data),  # type: ignore[misc]
+            "retrieval": lambda r=row: retrieval(load(r), test),  # type: ignore[misc]
+            "missing": lambda r=row: missing(load(r), data, draws=draws),  # type: ignore[misc]
+            "calibration": lambda r=row: calibrated(load(r), test, other),  # type: ignore[misc]
+        }
+        for part in PARTS:
+            yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws], make[part]
+
+
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A finished number, or a new one that is kept."""
+    try:
+        return dict(unseal(path.read_bytes()))["found"]  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError):
+        found = make()
+        write_atomic(path, seal({"found": found}))
+        return found

@@ -1,0 +1,121 @@
+"""Whether the variance notices what is wrong with a view: graded corruptions of real windows, and real clouds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from georeset_lab.errors import SceneReadError
+from georeset_lab.evaluate.corrupt import STRENGTHS, corrupt, kinds_for
+from georeset_lab.evaluate.windows import Windows
+from georeset_lab.models.checkpoint import Model
+from georeset_lab.models.encoder import Encoder
+from georeset_lab.models.fusion import Gaussian, fuse
+from georeset_lab.train.crops import View
+from georeset_lab.train.objectives import encode_view
+
+_AT_ONCE = 12
+_CLOUDY = ("2015-07-31", "2015-08-20")
+
+
+def corruption(model: Model, windows: Windows, seed: int = 0) -> dict[str, Any]:
+    """Rank agreement of strength, variance and error, over all pairs of window and strength.
+
+    Parameters
+    ----------
+    model : Model
+    windows : Windows
+        Places that the model has not seen.
+    seed : int
+        Of the corruptions.
+
+    Returns
+    -------
+    dict
+        ``modality/kind`` -> ``strength_variance`` and ``variance_error`` (Spearman), ``untouched`` (largest change of
+        the variance of the other modality's expert; experts never meet before the fusion, so it is 0), ``by_strength``
+        (mean variance at strengths 0..5). Error is the mean squared distance of the expert's mean to the fused mean of
+        the clean views.
+    """
+    from scipy.stats import spearmanr
+
+    clean = {name: experts(model.encoder, view) for name, view in windows.views.items()}
+    truth = fuse(list(clean.values())).mean
+    out: dict[str, Any] = {}
+    for name, view in windows.views.items():
+        other = next(n for n in windows.views if n != name)
+        for kind in kinds_for(view):
+            rows = []
+            for strength in (0, *STRENGTHS):
+                expert = experts(model.encoder, corrupt(view, kind, strength, seed))
+                error = (expert.mean - truth).square().mean((1, 2))
+                rows.append(torch.stack([torch.full_like(error, strength), expert.var.mean((1, 2)), error]))
+            strength, variance, error = torch.cat(rows[1:], 1).numpy()
+            again = experts(model.encoder, windows.views[other])
+            out[f"{name}/{kind}"] = {
+                "strength_variance": float(spearmanr(strength, variance).statistic),
+                "variance_error": float(spearmanr(variance, error).statistic),
+                "untouched": float((again.var - clean[other].var).abs().max()),
+                "by_strength": [round(float(r[1].mean()), 4) for r in rows],
+            }
+    return out
+
+
+@torch.inference_mode()
+def experts(encoder: Encoder, view: View) -> Gaussian:
+    """Experts (N, P, D) of the points of a view, a few windows at a time."""
+    n, p = view.points.shape[:2]
+    parts = []
+    for i in range(0, n, _AT_ONCE):
+        part = slice(i, i + _AT_ONCE)
+        some = View(
+            view.modality, view.pixels[part], view.bands, view.cell_m, view.day_of_year[part], view.points[part]
+        )
+        parts.append(encode_view(encoder, some)[0])
+    return Gaussian(*(torch.cat(z).view(n, p, -1) for z in zip(*parts, strict=True)))
+
+
+def real_clouds(model: Model, data: Path) -> dict[str, Any]:
+    """AUROC with which the variance finds the clouds of two really cloudy dates, pixel by pixel.
+
+    Parameters
+    ----------
+    model : Model
+    data : path
+        Folder with ``eolearn-testeopatch``.
+
+    Returns
+    -------
+    dict
+        Date -> ``auroc`` and ``cloudy`` (share of pixels that s2cloudless calls cloud). The encoder gets no mask.
+
+    Raises
+    ------
+    SceneReadError
+        The files are not there.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    from georeset_lab.data.load import load_scene
+    from georeset_lab.embed.encode import encode
+
+    folder = data / "eolearn-testeopatch"
+    if not folder.is_dir():
+        raise SceneReadError(f"{folder} is not there; pass the folder that holds eolearn-testeopatch.")
+    out: dict[str, Any] = {}
+    with np.load(folder / "ndvi_cloud_68dates.npz") as stored:
+        days = [str(t)[:10] for t in stored["timestamps"]]
+        masks = {d: np.squeeze(stored["clm_s2cloudless"][days.index(d)]) > 0 for d in _CLOUDY}
+    for date, mask in masks.items():
+        scene = load_scene({"s2": folder / f"S2_L1C_{date}.tif"}, sensors={"s2": "sentinel-2-l1c"})
+        emb = encode(scene, model=model, dtype="float32", device="cpu", progress=False)
+        variance = np.asarray(emb.variance.values).mean(0)
+        seen = np.asarray(emb.observed)
+        out[date] = {
+            "auroc": float(roc_auc_score(mask[seen], variance[seen])),
+            "cloudy": float(mask.mean()),
+        }
+    return out
