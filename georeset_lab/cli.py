@@ -238,8 +238,10 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="few-shot tables on real data, with the strong cheap baselines")
-    evaluate.add_argument("table", choices=("first",), help="which table")
+    evaluate = commands.add_parser("evaluate", help="tables on real data: few-shot land cover, and uncertainty")
+    evaluate.add_argument(
+        "table", choices=("first", "partial"), help="few labels beside cheap baselines, or how right the uncertainty is"
+    )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data sets")
     evaluate.add_argument(
         "--models", type=Path, metavar="DIR", help="folder of trained encoders, one for each row and seed"
@@ -249,25 +251,22 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--adapt", type=float, metavar="MINUTES", help="add rows adapted to each scene, without labels"
     )
-    evaluate.add_argument("--quick", action="store_true", help="two tasks, few draws: under a minute")
+    evaluate.add_argument("--quick", action="store_true", help="few tasks and draws: a minute or a few")
     evaluate.add_argument("--processes", type=int, help="worker processes; as many as cores, up to 4, by default")
     evaluate.add_argument("--quiet", action="store_true", help="no progress bar")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from georeset_lab.evaluate.first import run
+    from georeset_lab.evaluate import first, partial
 
-    found = run(
-        args.data,
-        args.models,
-        quick=args.quick,
-        out=args.out,
-        progress=not args.quiet,
-        processes=args.processes,
-        galileo=args.galileo,
-        adapt_minutes=args.adapt,
-    )
+    shared = {"quick": args.quick, "out": args.out, "progress": not args.quiet}
+    found: first.Evaluation | partial.Partial
+    if args.table == "partial":
+        found = partial.run(args.data, args.models, **shared)
+    else:
+        own = {"processes": args.processes, "galileo": args.galileo, "adapt_minutes": args.adapt}
+        found = first.run(args.data, args.models, **shared, **own)
     print(found.markdown)
     for path in found.paths:
         print(f"written: {path}")

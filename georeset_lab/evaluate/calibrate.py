@@ -40,13 +40,18 @@ def calibrated(model: Model, test: Windows, other: Windows, seed: int = 0) -> di
     -------
     dict
         ``expert`` and ``fused`` -> ``slope`` of realised against predicted error, ``ratio`` of the errors of the top and
-        the bottom tenth by predicted variance, ``spearman``, ``scale`` (the factor); ``slope_unscaled``. The truth is
-        the fused mean of the clean views of both sensors, in the dimensions that they settle.
+        the bottom tenth by predicted variance, ``spearman``, ``scale`` (the factor, a median over places: one snowy place
+        must not decide for all) and ``scales`` of each; ``slope_unscaled``. The truth is the fused mean of the clean views
+        of both sensors, in the dimensions that they settle.
     """
     found: dict[str, Any] = {}
     for kind in ("expert", "fused"):
         parts = {role: _cases(model, windows, kind, seed) for role, windows in (("test", test), ("other", other))}
-        scale = fit_scale(*parts["other"])
+        places = np.tile(
+            np.repeat(other.place, other.views["s2"].points.shape[1]), len(parts["other"][0]) // _points(other)
+        )
+        each = [fit_scale(*(z[places == p] for z in parts["other"])) for p in range(len(other.names))]
+        scale = float(np.median(each))
         mean, variance, truth = parts["test"]
         scaled = calibration(mean, recalibrate(variance, scale), truth)
         found[kind] = {
@@ -55,8 +60,13 @@ def calibrated(model: Model, test: Windows, other: Windows, seed: int = 0) -> di
             "ratio": scaled.pooled.ratio,
             "spearman": scaled.spearman,
             "scale": scale,
+            "scales": [round(e, 3) for e in each],
         }
     return found
+
+
+def _points(windows: Windows) -> int:
+    return int(np.prod(windows.views["s2"].points.shape[:2]))
 
 
 def _cases(model: Model, windows: Windows, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""``georeset evaluate partial``: is the uncertainty right? Planted truth, corruption, retrieval, missing sensors, calibration.
+"""``georeset evaluate partial``: how right the uncertainty is, by planted truth, corruption, retrieval and calibration.
 
 Every number is computed once for each objective and seed, or each encoder, and kept; tables are in
 ``partial_report.py``.
@@ -128,7 +128,7 @@ def _encoders(rows: list[Row], data: Path, test: Windows, other: Windows, *, dra
 def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A finished number, or a new one that is kept."""
     try:
-        return dict(unseal(path.read_bytes()))["found"]  # type: ignore[no-any-return]
+        return dict(unseal(path.read_bytes())["found"])
     except (OSError, ValueError, KeyError):
         found = make()
         write_atomic(path, seal({"found": found}))

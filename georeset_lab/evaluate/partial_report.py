@@ -63,12 +63,15 @@ def _corruption(found: Mapping[str, Any]) -> str:
 
 
 def _clouds(found: Mapping[str, Any]) -> str:
-    dates = list(next(iter(found.values()))["clouds"])
-    head = [f"{d} ({100 * next(iter(found.values()))['clouds'][d]['cloudy']:.0f} % cloud)" for d in dates]
-    rows = [[name, *(f"{parts['clouds'][d]['auroc']:.3f}" for d in dates)] for name, parts in found.items()]
-    return "## Real clouds in Slovenia, AUROC of the variance per pixel against s2cloudless\n\n" + _table(
-        ["encoder", *head], rows
-    )
+    rows = []
+    for name, parts in found.items():
+        mine = parts["clouds"]
+        rows.append([name, f"{mine['auroc']:.3f}", *(f"{v:.2f}" for v in mine["by_date"].values())])
+    first = next(iter(found.values()))["clouds"]
+    return (
+        "## Real clouds in Slovenia\n\nAUROC of the variance of a pixel against the mask of s2cloudless, five dates "
+        f"({100 * first['cloudy']:.0f} % of all pixels are cloud), and the mean variance of each date.\n\n"
+    ) + _table(["encoder", "AUROC", *first["by_date"]], rows)
 
 
 def _retrieval(found: Mapping[str, Any]) -> str:

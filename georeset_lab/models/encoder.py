@@ -165,15 +165,16 @@ class Encoder(nn.Module):
         margin = self.margin_cells if margin is None else margin
         measured = torch.isfinite(x).any(1)
         channels = self.basis.channels(bands)
-        values = x.new_empty(len(x), len(channels.places), *x.shape[2:])
-        cover, contexts, valids = torch.empty_like(values), [], []
+        parts, contexts, valids = [], [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands and its context are kept
             one = slice(t, t + 1)
-            values[one], cover[one], _ = self.basis(x[one], bands)
-            cells = self._cells(Series(values[None, one], cover[None, one], measured[None, one], channels))
+            virtual, seen, _ = self.basis(x[one], bands)
+            parts.append((virtual, seen))
+            cells = self._cells(Series(virtual[None], seen[None], measured[None, one], channels))
             tokens, valid = self._tokens(cells, cell_m, day_of_year[one])
             contexts.append(self._context(tokens, valid, cell_m))
             valids.append(valid)
+        values, cover = parts[0] if len(x) == 1 else (torch.cat(z) for z in zip(*parts, strict=True))
         series = Series(values, cover, measured, channels)
         if len(x) > 1:
             cells = self._cells(series.map(lambda z: z[None]))

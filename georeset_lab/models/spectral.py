@@ -126,14 +126,15 @@ class SpectralBasis(nn.Module):
             weight = 1.0 / overlap.sum(1)
             top = (gate * weight) @ (flat if complete else torch.nan_to_num(flat))
             whole = (gate.abs() * weight).sum(1)[None, :, None]
-            bottom = whole.expand(flat.shape[0], -1, flat.shape[2]) if complete else whole * seen[:, :1]
+            bottom = whole if complete else whole * seen[:, :1]
         else:
             present = seen.to(flat.dtype)
             weight = present / (overlap @ present).clamp_min(_EPS)
             top = gate @ (weight * torch.nan_to_num(flat))
             bottom = gate.abs() @ weight
-        values = top / (_EPS + bottom)
-        return values.view(size), (bottom / (1.0 + bottom)).reshape(size), channels
+        values = top.mul_(1.0 / (_EPS + bottom)) if complete and not top.requires_grad else top / (_EPS + bottom)
+        cover = (bottom / (1.0 + bottom)).expand(values.shape)
+        return values.view(size), cover.unflatten(2, size[2:]), channels
 
     def gates(self, bands: Tensor) -> Tensor:
         """Weight of each band (column) in each virtual band (row), (R, C)."""
@@ -163,7 +164,7 @@ def normalise(x: Tensor, bands: Tensor) -> Tensor:
     kind = bands[:, 3].long()
     shift = x.new_tensor(_SHIFT)[kind][:, None, None]
     scale = x.new_tensor(_SCALE)[kind][:, None, None]
-    return ((x - shift) / scale).clamp(-_CLIP, _CLIP)
+    return (x - shift).mul_(1.0 / scale).clamp_(-_CLIP, _CLIP)
 
 
 def _describe(bands: Tensor) -> Tensor:
