@@ -265,7 +265,7 @@ def train(
     ----------
     scenes : Scene or sequence of Scene
         Scenes with at least one modality each; several modalities or dates of one place teach the most.
-    objective : {"predict", "pmi", "infonce", "elk", "csd", "prolip"}, optional
+    objective : {"predict", "pmi", "infonce", "elk", "csd", "prolip", "decur", "comm", "factorcl"}, optional
         What is learnt; the recipe's by default. ``"predict"`` needs Sentinel-2 in the scenes: from altered views, the
         encoder predicts colour, texture and a teacher's features of the place, with their variance. ``"pmi"`` and
         ``"infonce"`` contrast places and take any sensor.

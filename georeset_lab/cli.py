@@ -194,7 +194,9 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--data", type=Path, metavar="DIR", help="folder below which the recipe's real scenes lie")
     train.add_argument("--out", type=Path, metavar="DIR", help="checkpoints and model (default: georeset_runs/RECIPE)")
     train.add_argument(
-        "--objective", choices=("predict", "pmi", "infonce", "elk", "csd", "prolip"), help="instead of the recipe's"
+        "--objective",
+        choices=("predict", "pmi", "infonce", "elk", "csd", "prolip", "decur", "comm", "factorcl"),
+        help="instead of the recipe's",
     )
     train.add_argument("--steps", type=int, help="instead of the recipe's")
     train.add_argument("--minutes", type=float, help="stop after so long")

@@ -22,11 +22,12 @@ from georeset_lab.evaluate.retrieval import retrieval
 from georeset_lab.evaluate.robust import corruption, real_clouds
 from georeset_lab.evaluate.rows import Row, find_models, load, title
 from georeset_lab.evaluate.windows import Windows, real_windows
-from georeset_lab.files import seal, unseal, write_atomic
+from georeset_lab.files import seal, sha256, unseal, write_atomic
 from georeset_lab.train.critics import CONTRASTS
 
 SEEDS = (0, 1, 2, 3, 4)
 PARTS = ("corruption", "clouds", "retrieval", "missing", "calibration")
+_SETS = ("terramind-chips", "bigearthnet-examples", "eolearn-testeopatch")
 _CODE = ("data", "models", "embed", "train", "losses", "evaluate")
 
 
@@ -112,6 +113,7 @@ def _planted(quick: bool) -> Iterator[_Job]:
 
 
 def _encoders(rows: list[Row], data: Path, test: Windows, other: Windows, *, draws: int) -> Iterator[_Job]:
+    files = _files(data)
     for row in rows:
         name = title(row.family, ()) if row.seed is None else f"{title(row.family, ())}, seed {row.seed}"
         make: dict[str, Callable[[], dict[str, Any]]] = {
@@ -122,7 +124,13 @@ def _encoders(rows: list[Row], data: Path, test: Windows, other: Windows, *, dra
             "calibration": lambda r=row: calibrated(load(r), test, other),  # type: ignore[misc]
         }
         for part in PARTS:
-            yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws], make[part]
+            yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws, files], make[part]
+
+
+def _files(data: Path) -> str:
+    """Hash of the data sets: numbers of other files, or of fewer, are not taken for these."""
+    files = sorted(f for name in _SETS for f in (data / name).rglob("*") if f.is_file())
+    return sha256(b"".join(f.relative_to(data).as_posix().encode() + b"\0" + f.read_bytes() for f in files))[:16]
 
 
 def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -182,7 +182,10 @@ def _score(world: World, nets: nn.ModuleDict, supervised: float) -> Planted:
 
 
 def _r2(x: np.ndarray, y: np.ndarray, *, fit: bool = True) -> float:
-    """Share of the variance of y (N, K) on the second half that a ridge on x, fitted on the first half, explains."""
+    """Share of the variance of y (N, K) on the second half that a ridge on x, fitted on the first half, explains.
+
+    0 where y is constant: nothing is there to explain, and a dead dimension belongs to nobody.
+    """
     half = len(x) // 2
     if fit:
         from sklearn.linear_model import Ridge
@@ -191,4 +194,5 @@ def _r2(x: np.ndarray, y: np.ndarray, *, fit: bool = True) -> float:
     else:
         guess = x[half:]
     rest = y[half:]
-    return float(1 - ((rest - guess) ** 2).sum() / ((rest - rest.mean(0)) ** 2).sum())
+    spread = ((rest - rest.mean(0)) ** 2).sum()
+    return float(1 - ((rest - guess) ** 2).sum() / spread) if spread > 0 else 0.0

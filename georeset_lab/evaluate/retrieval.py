@@ -13,7 +13,7 @@ from georeset_lab.evaluate.windows import Windows
 from georeset_lab.losses.pmi import pmi_scores
 from georeset_lab.models.checkpoint import Model
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.train.objectives import encode_view
+from georeset_lab.train.looks import encode_view
 
 RANKS = (1, 5, 10)
 
@@ -65,9 +65,9 @@ def _scenes(model: Model, windows: Windows, name: str) -> Gaussian:
 
 
 def _rank(score: torch.Tensor) -> np.ndarray:
-    """Place of the true twin of each row, 0 = first; ties count against it."""
+    """Place of the true twin of each row, 0 = first; ties count against it, and so does NaN."""
     own = score.diagonal()[:, None]
-    return np.asarray(((score >= own).sum(1) - 1).numpy())
+    return np.asarray(((~(score < own)).sum(1) - 1).numpy())
 
 
 def _ranked(values: np.ndarray) -> np.ndarray:

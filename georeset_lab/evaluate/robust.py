@@ -16,7 +16,7 @@ from georeset_lab.models.checkpoint import Model
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.fusion import Gaussian, fuse
 from georeset_lab.train.crops import View
-from georeset_lab.train.objectives import encode_view
+from georeset_lab.train.looks import encode_view
 
 _AT_ONCE = 12
 _DATES = ("2015-07-11", "2015-07-31", "2015-08-20", "2015-08-30", "2015-09-09")

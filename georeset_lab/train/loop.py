@@ -21,6 +21,7 @@ from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
 from georeset_lab.train.fitting import fit_signature
 from georeset_lab.train.gauges import gauges
 from georeset_lab.train.objectives import OBJECTIVES, Contrast, Prediction
+from georeset_lab.train.pairwise import PAIRWISE, Pairwise
 from georeset_lab.train.progress import explained, table
 from georeset_lab.train.recipe import Recipe, load_recipe
 from georeset_lab.train.state import load_state, save_state
@@ -65,6 +66,8 @@ def train(
     module = _objective(encoder, recipe, start, teacher)
     if recipe.objective == "predict" and not recipe.pmi:
         scenes = _with_reference(scenes)
+    if recipe.objective in PAIRWISE:
+        scenes = _with_two(scenes, recipe.objective)
     sampler = CropSampler(
         scenes,
         size=encoder.config.window * encoder.config.patch,
@@ -100,7 +103,7 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        module: Contrast | Prediction,
+        module: Contrast | Pairwise | Prediction,
         sampler: CropSampler,
         seed: int,
         folder: Path | None,
@@ -196,9 +199,11 @@ def _optimizer(module: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 def _objective(
     encoder: Encoder, recipe: Recipe, start: Model | None, teacher: str | Path | None
-) -> Contrast | Prediction:
+) -> Contrast | Pairwise | Prediction:
     if recipe.objective not in OBJECTIVES:
         raise RecipeError(f"Unknown objective {recipe.objective!r}; use one of {', '.join(map(repr, OBJECTIVES))}.")
+    if recipe.objective in PAIRWISE:
+        return Pairwise(encoder, recipe.objective)
     if recipe.objective != "predict":
         return Contrast(encoder, recipe.objective)
     from georeset_lab.models.pretrained import load_galileo
@@ -210,7 +215,7 @@ def _objective(
     return Prediction(encoder, targets, blocks=recipe.targets, pmi=recipe.pmi, anchor=anchor)
 
 
-def fit(module: Contrast | Prediction, sampler: CropSampler, seed: int, start: Model | None) -> None:
+def fit(module: Contrast | Pairwise | Prediction, sampler: CropSampler, seed: int, start: Model | None) -> None:
     """Set the constants that training rests on, where ``start`` has none, from crops that no training step sees."""
     if start is not None and (start.targets or not isinstance(module, Prediction)):
         return
@@ -230,6 +235,14 @@ def _with_reference(scenes: list[Scene]) -> list[Scene]:
             f"Objective 'predict' needs a scene with Sentinel-2 at 10 m (ten bands); given were {have}. "
             "Pass objective='pmi', which learns from any sensor."
         )
+    return kept
+
+
+def _with_two(scenes: list[Scene], objective: str) -> list[Scene]:
+    kept = [s for s in scenes if len(s.modalities) > 1]
+    if not kept:
+        have = "; ".join(f"{s.name}: {', '.join(s.modalities)}" for s in scenes) or "none"
+        raise RecipeError(f"Objective {objective!r} needs scenes with two modalities; given were {have}.")
     return kept
 
 

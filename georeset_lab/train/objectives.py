@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from georeset_lab.data.bands import band_table
 from georeset_lab.errors import RecipeError
 from georeset_lab.losses.prediction import gaussian_prediction
 from georeset_lab.models.encoder import Encoder
@@ -15,12 +14,13 @@ from georeset_lab.models.fusion import Gaussian, fuse
 from georeset_lab.models.signature import BLOCKS
 from georeset_lab.train.critics import CONTRASTS, make_critic
 from georeset_lab.train.crops import Batch, View
+from georeset_lab.train.looks import encode_view, neighbours
+from georeset_lab.train.pairwise import PAIRWISE
 from georeset_lab.train.targets import Targets
 
-OBJECTIVES = ("predict", *CONTRASTS)
+OBJECTIVES = ("predict", *CONTRASTS, *PAIRWISE)
 """Names that ``train(objective=...)`` knows."""
 
-_NEAR_M = 100.0
 _SCENE_WEIGHT = 0.25
 _DROP_MODALITY = 0.35
 
@@ -48,7 +48,7 @@ class Contrast(nn.Module):
         """Losses by name, whose sum is to be minimised, and the pixel experts of the first look (for the gauges)."""
         looks = [[self._encode(view) for view in side] for side in (batch.first, batch.second)]
         chance = torch.Generator().manual_seed(seed)
-        near, same = _neighbours(batch)
+        near, same = neighbours(batch)
         losses = self._contrast([[pixels for pixels, _ in side] for side in looks], near, chance, "pixel", 1.0)
         losses |= self._contrast([[scene for _, scene in side] for side in looks], same, chance, "scene", _SCENE_WEIGHT)
         return losses, [pixels for pixels, _ in looks[0]]
@@ -156,19 +156,6 @@ class Prediction(nn.Module):
         }
 
 
-def encode_view(encoder: Encoder, view: View) -> tuple[Gaussian, Gaussian]:
-    """Experts of a view's points, (B P, D), and of its crops, (B, D)."""
-    device = encoder.norm.weight.device
-    out = encoder.crops(
-        torch.from_numpy(view.pixels).to(device),
-        torch.from_numpy(band_table(view.bands)).to(device),
-        cell_m=view.cell_m,
-        day_of_year=torch.from_numpy(view.day_of_year).to(device),
-        points=torch.from_numpy(view.points).to(device),
-    )
-    return Gaussian(out.pixels.eta.flatten(0, 1), out.pixels.tau.flatten(0, 1)), out.scene
-
-
 def _drop(experts: list[Gaussian], chance: torch.Generator) -> Gaussian:
     """Product of a random non-empty subset of two experts, drawn for each sample."""
     n = len(experts[0].eta)
@@ -176,17 +163,3 @@ def _drop(experts: list[Gaussian], chance: torch.Generator) -> Gaussian:
     keep[~keep.any(1), int(torch.randint(len(experts), (1,), generator=chance))] = True
     mask = keep.to(experts[0].eta)
     return fuse([Gaussian(e.eta * mask[:, k, None], e.tau * mask[:, k, None]) for k, e in enumerate(experts)])
-
-
-def _neighbours(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Pairs of points within 100 m in one scene (B P, B P), and pairs of crops of one scene that overlap (B, B)."""
-    place = torch.from_numpy(batch.place)
-    ground = torch.from_numpy(batch.ground_m)
-    p = ground.shape[1]
-    points = ground.flatten(0, 1)
-    owner = place.repeat_interleave(p)
-    near = (torch.cdist(points, points) < _NEAR_M) & (owner[:, None] == owner)
-    centre = ground.mean(1)
-    reach = (ground - centre[:, None]).abs().amax()
-    same = (torch.cdist(centre, centre) < 2 * reach) & (place[:, None] == place)
-    return near, same

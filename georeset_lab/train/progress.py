@@ -6,7 +6,8 @@ import torch
 
 from georeset_lab.models.fusion import fuse
 from georeset_lab.train.crops import CropSampler
-from georeset_lab.train.objectives import Prediction, encode_view
+from georeset_lab.train.looks import encode_view
+from georeset_lab.train.objectives import Prediction
 
 _BATCHES = 8
 _FIRST = -1000

@@ -1,4 +1,4 @@
-"""What makes features of 10 m pixels good for few labels: the study behind `Responses` and `Targets`.
+"""What makes features of 10 m pixels good for few labels: the study behind `Signature`.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.features DATA GALILEO
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -102,12 +103,12 @@ def test_bands_are_dropped_with_their_metadata_and_one_is_always_left(seed):
     outs = [corrupt(view, "bands", s, seed) for s in STRENGTHS]
     counts = [len(out.bands) for out in outs]
     assert counts[-1] == 1
-    assert all(more > fewer for more, fewer in zip((len(view.bands), *counts), counts, strict=False))
+    assert all(more > fewer for more, fewer in pairwise((len(view.bands), *counts)))
     for out in outs:
         kept = [where[band] for band in out.bands]
         assert kept == sorted(kept), "bands keep their order"
         np.testing.assert_array_equal(out.pixels, view.pixels[:, :, kept])
-    for more, fewer in zip(outs, outs[1:], strict=False):
+    for more, fewer in pairwise(outs):
         assert set(fewer.bands) < set(more.bands)
 
 

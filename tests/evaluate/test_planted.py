@@ -86,17 +86,15 @@ def test_r2_of_what_says_nothing_is_about_0():
 
 
 class Oracle(torch.nn.Module):
-    """Expert that knows its factors where it is clear: one dimension for each factor, the last four belong to nobody."""
+    """Expert that knows its factors where it is clear, one dimension for each; the last four are dead, yet certain."""
 
     def __init__(self, name, seed=0, confused=False):
         super().__init__()
-        self.name, self.confused = name, confused
         z, self.x, self.hidden = planted._sample(World(seed), name)
         self.eta, self.tau = torch.zeros(N, 16), torch.zeros(N, 16)
         self.eta[:, SEEN[name]], self.tau[:, SEEN[name]] = 50 * z[:, SEEN[name]], 50.0
-        certain = 0.0 if not confused else 50.0
-        self.eta[self.hidden] = 0.0
-        self.tau[self.hidden] = certain
+        self.eta[self.hidden], self.tau[self.hidden] = 0.0, 60.0 if confused else 0.0
+        self.tau[:, 12:] = 50.0
 
     def forward(self, x):
         assert torch.equal(x, self.x), "scored on the same views"
@@ -129,15 +127,12 @@ def test_the_same_seed_is_the_same_run_and_leaves_torch_alone():
     assert torch.equal(torch.rand(1), expected)
     torch.manual_seed(99)
     np.testing.assert_equal(asdict(run_planted("pmi", 0, steps=20)), asdict(one))
-    other = run_planted("pmi", 1, steps=20)
-    assert other.unique != one.unique
-    assert other.supervised_unique != one.supervised_unique
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_pmi_finds_out_who_sees_what_and_notices_clouds(seed):
-    found = run_planted("pmi", seed, steps=120)
+    found = run_planted("pmi", seed, steps=200)
     assert found.ownership > 0.8
     assert found.corruption > 0.8
     assert abs(found.leaked) < 0.05
