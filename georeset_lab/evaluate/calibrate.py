@@ -50,7 +50,8 @@ def calibrated(model: Model, test: Windows, other: Windows, seed: int = 0) -> di
         places = np.tile(
             np.repeat(other.place, other.views["s2"].points.shape[1]), len(parts["other"][0]) // _points(other)
         )
-        each = [fit_scale(*(z[places == p] for z in parts["other"])) for p in range(len(other.names))]
+        settled = [p for p in range(len(other.names)) if np.isfinite(parts["other"][2][places == p]).any()]
+        each = [fit_scale(*(z[places == p] for z in parts["other"])) for p in settled]
         scale = float(np.median(each))
         mean, variance, truth = parts["test"]
         scaled = calibration(mean, recalibrate(variance, scale), truth)

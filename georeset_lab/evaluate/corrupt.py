@@ -34,10 +34,12 @@ def corrupt(view: View, kind: str, strength: int, seed: int) -> View:
     Raises
     ------
     InvalidOption
-        Unknown kind.
+        Unknown kind, or a strength outside 0..5.
     """
     if kind not in CORRUPTIONS:
         raise InvalidOption(f"Unknown corruption {kind!r}; use one of {', '.join(CORRUPTIONS)}.")
+    if strength not in (0, *STRENGTHS):
+        raise InvalidOption(f"Strength {strength} is not one of 0, {', '.join(map(str, STRENGTHS))}.")
     if strength == 0:
         return view
     return CORRUPTIONS[kind](view, strength / STRENGTHS[-1], np.random.default_rng(seed))

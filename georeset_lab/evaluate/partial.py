@@ -28,7 +28,20 @@ from georeset_lab.train.critics import CONTRASTS
 SEEDS = (0, 1, 2, 3, 4)
 PARTS = ("corruption", "clouds", "retrieval", "missing", "calibration")
 _SETS = ("terramind-chips", "bigearthnet-examples", "eolearn-testeopatch")
-_CODE = ("data", "models", "embed", "train", "losses", "evaluate")
+_MEASURES = (
+    "calibrate",
+    "corrupt",
+    "missing",
+    "planted",
+    "retrieval",
+    "robust",
+    "score",
+    "solver",
+    "splits",
+    "windows",
+)
+_CODE = ("data", "models", "embed", "train", "losses", *(f"evaluate/{name}.py" for name in _MEASURES))
+"""Source that decides a number; how it is printed does not."""
 
 
 @dataclass(frozen=True)

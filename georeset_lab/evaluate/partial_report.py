@@ -69,8 +69,9 @@ def _clouds(found: Mapping[str, Any]) -> str:
         rows.append([name, f"{mine['auroc']:.3f}", *(f"{v:.2f}" for v in mine["by_date"].values())])
     first = next(iter(found.values()))["clouds"]
     return (
-        "## Real clouds in Slovenia\n\nAUROC of the variance of a pixel against the mask of s2cloudless, five dates "
-        f"({100 * first['cloudy']:.0f} % of all pixels are cloud), and the mean variance of each date.\n\n"
+        "## Real clouds in Slovenia\n\nAUROC of the variance of a pixel against the mask of s2cloudless, all pixels of five "
+        f"dates ({100 * first['cloudy']:.0f} % are cloud: two dates are overcast, three clear), and the mean variance of "
+        "each date.\n\n"
     ) + _table(["encoder", "AUROC", *first["by_date"]], rows)
 
 

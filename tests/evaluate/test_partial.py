@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from scipy.stats import spearmanr
 
 from georeset_lab.data.simulate import simulate_scene
 from georeset_lab.errors import SceneReadError
@@ -181,7 +182,11 @@ def test_an_expert_that_knows_the_damage_is_found_out_and_so_is_its_opposite(win
         return Gaussian(damage[:, None, None] * (1 + tau), tau)
 
     monkeypatch.setattr(robust, "experts", oracle)
-    for scores in robust.corruption(SimpleNamespace(encoder=None), windows).values():
+    for key, scores in robust.corruption(SimpleNamespace(encoder=None), windows).items():
+        name, kind = key.split("/")
+        variance = [oracle(None, corrupt(windows.views[name], kind, k, 0)).var.mean((1, 2)) for k in STRENGTHS]
+        expected = spearmanr(np.repeat(STRENGTHS, 8), np.concatenate(variance)).statistic
+        assert scores["strength_variance"] == pytest.approx(expected, abs=1e-3), "all windows, strengths 1 to 5"
         assert sign * scores["strength_variance"] > 0.7
         assert sign * scores["variance_error"] > 0.99
         assert (np.diff(scores["by_strength"]) * sign > 0).all()
@@ -190,7 +195,7 @@ def test_an_expert_that_knows_the_damage_is_found_out_and_so_is_its_opposite(win
 @pytest.mark.real_data
 @pytest.mark.parametrize("sign", [1, -1])
 def test_real_clouds_are_found_by_a_variance_that_is_their_brightness(shared_data, monkeypatch, sign):
-    """Dates and pixels of masks and images belong together: clouds are the bright pixels of five dates."""
+    """Masks and images of one date belong together: clouds are the bright pixels of five dates."""
 
     def bright(scene, **_):
         blue = scene["s2"].select_bands(["B02"]).read(slice(None), slice(None))[0]
@@ -480,8 +485,17 @@ def toys(monkeypatch, tmp_path, model, windows, others, measured):
             for o in ("pmi", "csd") for s in range(1 if quick else 3)
         ],
     )  # fmt: skip
-    for name, numbers in measured.items():
-        monkeypatch.setattr(partial, name, lambda *_, numbers=numbers: numbers)
+
+    def stub(name, *places):
+        def known(_, *given):
+            assert [id(g) for g in given] == [id(p) for p in places], f"{name} is measured on other places"
+            return measured[name]
+
+        monkeypatch.setattr(partial, name, known)
+
+    stub("corruption", windows)
+    stub("retrieval", windows)
+    stub("calibrated", windows, others)
     clouds = {"auroc": 0.9, "cloudy": 0.4, "by_date": {"2015-07-11": 0.3, "2015-07-31": 0.8}}
     monkeypatch.setattr(partial, "real_clouds", lambda model, data: clouds)
     monkeypatch.setattr(partial, "missing", lambda model, data, draws: of_missing(draws))
