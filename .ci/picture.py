@@ -29,15 +29,15 @@ def panels(model: str) -> list[tuple[str, str, np.ndarray]]:
     names = [str(c) for c in probe.classes_]
     seen = images.natural(canvas.read(s2, bands, images.best_date(s2)))
     mean, _, observed = emb.vectors()
-    sure, top = float(np.nanmean(canvas.certainty)), images.certainty_top(canvas.certainty)
+    low, high = np.nanpercentile(canvas.certainty, [1, 99])
     score = probe.report.loc["embedding", "balanced_accuracy"]
     return [
         ("1  Five sensors", "Sentinel-2 of the simulated scene, 1.9 km", seen),
         ("2  Embedding", "64 dimensions per 10 m pixel, PCA as colour", pca_rgb(mean, observed, emb.shape)),
         (
             "3  Certainty",
-            f"dark = unsure, bright = {top:g} of 1; mean {sure:.2f}",
-            scale_image(canvas.certainty, low=0, high=top).rgba(),
+            f"all sensors together: dark = {low:.2f}, bright = {high:.2f} of 1",
+            scale_image(canvas.certainty, low=float(low), high=float(high)).rgba(),
         ),
         (
             "4  Labelled map",
