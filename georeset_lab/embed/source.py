@@ -12,6 +12,7 @@ import numpy as np
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.modality import Modality
+from georeset_lab.data.times import day_of_year
 from georeset_lab.embed.regrid import Regrid
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, CellLattice, Span, pixel_m, pixel_size, regular_grid
 from georeset_lab.errors import UnitError
@@ -96,15 +97,3 @@ class Source:
         if self.dates == list(range(len(self.modality.times))):
             return self.modality.read(y, x)
         return np.concatenate([self.modality.read(y, x, time=t) for t in self.dates])
-
-
-def day_of_year(times: np.ndarray) -> np.ndarray:
-    """Day of the year with its fraction, float32, 1..367; NaN for NaT.
-
-    Examples
-    --------
-    >>> day_of_year(np.array(["2020-01-01T12:00", "NaT"], "datetime64[ns]")).tolist()
-    [1.5, nan]
-    """
-    days = (times - times.astype("datetime64[Y]").astype(times.dtype)) / np.timedelta64(1, "D")
-    return np.asarray(days + 1, np.float32)

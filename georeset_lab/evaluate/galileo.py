@@ -9,6 +9,7 @@ import torch
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.scene import Scene
+from georeset_lab.data.times import day_of_year
 from georeset_lab.models.pretrained import Galileo, inputs, load_galileo, month_of
 
 _MARGIN_PX = 32
@@ -43,7 +44,7 @@ def galileo_features(scene: Scene, folder: str) -> np.ndarray:
     low, frame = _MARGIN_PX, [-(-(n + 2 * _MARGIN_PX) // step) * step for n in (height, width)]
     edges = ((0, 0), (0, 0), (low, frame[0] - height - low), (low, frame[1] - width - low))
     padded = torch.from_numpy(np.pad(cube.numpy(), edges, mode="reflect"))
-    month = month_of(torch.tensor([_day(t) for t in first.times]))
+    month = month_of(torch.from_numpy(day_of_year(first.times)))
     tokens = model.features(padded, month, pixel_m=abs(first.grid.affine.a)).numpy()
     full = tokens.repeat(model.config.token_px, 0).repeat(model.config.token_px, 1)
     return np.asarray(full[low : low + height, low : low + width])
@@ -52,9 +53,3 @@ def galileo_features(scene: Scene, folder: str) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _model(folder: str) -> Galileo:
     return load_galileo(folder)
-
-
-def _day(when: np.datetime64) -> float:
-    if np.isnat(when):
-        return float("nan")
-    return float((when.astype("datetime64[D]") - when.astype("datetime64[Y]").astype("datetime64[D]")).astype(int) + 1)

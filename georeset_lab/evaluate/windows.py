@@ -11,7 +11,7 @@ import numpy as np
 from georeset_lab.data.load import load_scene
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
-from georeset_lab.embed.source import day_of_year
+from georeset_lab.data.times import day_of_year
 from georeset_lab.errors import GeoresetWarning, SceneReadError
 from georeset_lab.train.crops import View
 

@@ -13,6 +13,7 @@ import numpy as np
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
+from georeset_lab.data.times import day_of_year
 from georeset_lab.errors import NothingObserved
 from georeset_lab.models.spectral import WAVELENGTHS_UM
 
@@ -141,7 +142,7 @@ class CropSampler:
         points = np.stack([np.floor(rows) - top, np.floor(cols) - left], 1).astype(np.int64)
         chosen = _draw_dates(modality, n_dates if near is None else len(modality.times), rng)
         if near is not None and len(chosen) > 1:
-            days = np.array([_day_of_year(modality.times[d]) for d in chosen])
+            days = day_of_year(modality.times[chosen])
             away = np.abs(days - near) if np.isfinite(near) else rng.random(len(days))
             chosen = chosen[[int(np.nanargmin(np.minimum(away, 365 - away)))]]
         pixels = np.full((n_dates, len(modality.bands), self.size, self.size), np.nan, dtype=np.float32)
@@ -153,7 +154,7 @@ class CropSampler:
             if y1 > y0 and x1 > x0:
                 part = modality.read(slice(y0, y1), slice(x0, x1), time=int(date))
                 pixels[slot, :, y0 - top : y1 - top, x0 - left : x1 - left] = part[0]
-            day[slot] = _day_of_year(modality.times[date])
+            day[slot] = day_of_year(modality.times[[date]])[0]
         return _Look(pixels, day, np.clip(points, 0, self.size - 1))
 
     def _stack(self, scene: Scene, names: list[str], looks: list[_Look]) -> list[View]:
@@ -230,9 +231,3 @@ def _draw_dates(modality: Modality, n: int, rng: np.random.Generator) -> np.ndar
         clear = np.flatnonzero(share < 0.5)
         usable = clear if len(clear) else np.array([int(share.argmin())])
     return np.sort(rng.permutation(usable)[:n])
-
-
-def _day_of_year(when: np.datetime64) -> float:
-    if np.isnat(when):
-        return float("nan")
-    return float((when.astype("datetime64[D]") - when.astype("datetime64[Y]").astype("datetime64[D]")).astype(int) + 1)

@@ -24,6 +24,7 @@ from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.grids import ground_of
 from georeset_lab.data.sensors import Sensor
+from georeset_lab.data.times import day_of_year
 
 _TM = {"B1": (0.671339, -2.19), "B2": (1.322205, -4.16), "B3": (1.043976, -2.21), "B4": (0.876024, -2.39),
        "B5": (0.120354, -0.49), "B6": (0.055376, 1.18), "B7": (0.065551, -0.22)}  # fmt: skip
@@ -76,7 +77,7 @@ def sun_elevation(
         return stated, f"sun {stated:.1f} degrees high as the metadata say"
     if np.isnat(date):
         return None, "not corrected for the sun's elevation (no date, no metadata)"
-    day = day_of_year(date)
+    day = _day(date)
     declination = math.radians(-23.44) * math.cos(2 * math.pi * (day + 10) / 365.25)
     latitude = math.radians(centre_latitude(grid))
     hour = math.radians(15 * (overpass_hour - 12))
@@ -85,10 +86,8 @@ def sun_elevation(
     return elevation, f"sun about {elevation:.0f} degrees high (from date, place and overpass time)"
 
 
-def day_of_year(date: np.datetime64) -> int:
-    """Day of the year from 1."""
-    day = date.astype("datetime64[D]")
-    return int((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(int)) + 1
+def _day(date: np.datetime64) -> int:
+    return int(day_of_year(np.array([date], "datetime64[ns]"))[0])
 
 
 def centre_latitude(grid: GeoBox) -> float:
@@ -110,7 +109,7 @@ def _published(number: int, bands: Sequence[BandSpec], date: np.datetime64, elev
     early = date < _TM_CHANGE
     gains = (_TM if early else _TM_AFTER_1991) if number == 5 else _ETM
     suns, planck = (_SUN_TM, _K_TM) if number == 5 else (_SUN_ETM, _K_ETM)
-    distance = 1 - 0.01672 * math.cos(math.radians(0.9856 * (day_of_year(date) - 4)))
+    distance = 1 - 0.01672 * math.cos(math.radians(0.9856 * (_day(date) - 4)))
     scale, offset, constants = [], [], []
     for band in bands:
         gain, bias = gains[band.name]
