@@ -35,10 +35,8 @@ class Augmentation:
     """A blob without any measurement."""
     other_sensor: float = 0.0
     """Per view of Sentinel-2: render it in the bands of another optical sensor."""
-    radar_fault: float = 0.12
-    """Interference of up to 10 dB on a radar view."""
-    blur: float = 0.1
-    """A view without gaps that is out of focus by up to 5 pixels."""
+    radar_fault: float = 0.06
+    """Strong interference or noise on a radar view."""
 
 
 def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> View:
@@ -67,8 +65,6 @@ def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> Vie
             _radar(crop, kind == "backscatter", settings, rng)
         crop[:, kind == "elevation"] += rng.normal(0, 30.0, (1, 1, 1, 1)).astype(np.float32)
         crop[:, kind == "temperature"] += rng.normal(0, 2.0, (len(crop), 1, 1, 1)).astype(np.float32)
-        if rng.random() < settings.blur and np.isfinite(crop).all():
-            ndimage.gaussian_filter(crop, (0, 0, *(rng.uniform(0.5, 5.0),) * 2), output=crop, mode="nearest")
         if rng.random() < settings.hole:
             crop[:, :, _blob(crop.shape[-1], rng) > 0.5] = np.nan
     view = replace(view, pixels=pixels)
@@ -138,7 +134,7 @@ def _radar(crop: np.ndarray, radar: np.ndarray, settings: Augmentation, rng: np.
     power = crop[:, radar]
     power += rng.normal(0, 0.4, (len(crop), 1, 1, 1)) + settings.speckle_db * rng.normal(size=power.shape)
     if rng.random() < settings.radar_fault:
-        power += rng.uniform(0, 10) * rng.normal(size=power.shape)
+        power += rng.uniform(3, 10) * rng.normal(size=power.shape)
     crop[:, radar] = power
 
 

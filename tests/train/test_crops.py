@@ -17,7 +17,7 @@ from georeset_lab.errors import NothingObserved
 from georeset_lab.train.crops import CropSampler
 from georeset_lab.train.views import Augmentation, augment
 
-QUIET = Augmentation(drop_bands=0, gain=0, noise=0, speckle_db=0, cloud=0, haze=0, hole=0, radar_fault=0, blur=0)
+QUIET = Augmentation(drop_bands=0, gain=0, noise=0, speckle_db=0, cloud=0, haze=0, hole=0, radar_fault=0)
 
 
 def _coordinates(name: str, pixel_m: float, side_m: float, dates: int) -> Modality:
@@ -105,9 +105,7 @@ def test_a_pasted_cloud_is_bright_and_not_masked(sampler: CropSampler) -> None:
     batch, rng = sampler.draw(2)
     view = next(v for v in batch.first if v.modality == "fine")
     view.pixels[:] = 0.05
-    cloudy = augment(
-        view, Augmentation(flip=False, drop_bands=0, gain=0, noise=0, haze=0, hole=0, cloud=1, blur=0), rng
-    )
+    cloudy = augment(view, Augmentation(flip=False, drop_bands=0, gain=0, noise=0, haze=0, hole=0, cloud=1), rng)
     assert np.isfinite(cloudy.pixels).all()
     assert (cloudy.pixels.max(axis=(1, 2, 3, 4)) > 0.2).all()
 
@@ -123,14 +121,4 @@ def test_dropping_bands_keeps_pixels_and_descriptions_together(sampler: CropSamp
 
 
 def _off() -> dict[str, float]:
-    return {
-        "flip": False,
-        "gain": 0,
-        "noise": 0,
-        "speckle_db": 0,
-        "cloud": 0,
-        "haze": 0,
-        "hole": 0,
-        "radar_fault": 0,
-        "blur": 0,
-    }
+    return {"flip": False, "gain": 0, "noise": 0, "speckle_db": 0, "cloud": 0, "haze": 0, "hole": 0, "radar_fault": 0}
