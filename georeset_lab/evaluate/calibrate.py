@@ -42,7 +42,7 @@ def calibrated(model: Model, test: Windows, other: Windows, seed: int = 0) -> di
         ``expert`` and ``fused`` -> ``slope`` of realised against predicted error, ``ratio`` of the errors of the top and
         the bottom tenth by predicted variance, ``spearman``, ``scale`` (the factor, a median over places: one snowy place
         must not decide for all) and ``scales`` of each; ``slope_unscaled``. The truth is the fused mean of the clean views
-        of both sensors, in the dimensions that they settle.
+        of both sensors, in the dimensions that they settle; an encoder that settles none has no entry.
     """
     found: dict[str, Any] = {}
     for kind in ("expert", "fused"):
@@ -51,6 +51,8 @@ def calibrated(model: Model, test: Windows, other: Windows, seed: int = 0) -> di
             np.repeat(other.place, other.views["s2"].points.shape[1]), len(parts["other"][0]) // _points(other)
         )
         settled = [p for p in range(len(other.names)) if np.isfinite(parts["other"][2][places == p]).any()]
+        if not settled or not np.isfinite(parts["test"][2]).any():
+            continue
         each = [fit_scale(*(z[places == p] for z in parts["other"])) for p in settled]
         scale = float(np.median(each))
         mean, variance, truth = parts["test"]

@@ -20,7 +20,7 @@ from georeset_lab.evaluate.missing import missing
 from georeset_lab.evaluate.planted import run_planted
 from georeset_lab.evaluate.retrieval import retrieval
 from georeset_lab.evaluate.robust import corruption, real_clouds
-from georeset_lab.evaluate.rows import Row, find_models, load, title
+from georeset_lab.evaluate.rows import UNTRAINED, Row, find_models, load, title
 from georeset_lab.evaluate.windows import Windows, real_windows
 from georeset_lab.files import seal, sha256, unseal, write_atomic
 from georeset_lab.train.critics import CONTRASTS
@@ -90,7 +90,8 @@ def run(
     data = Path(data)
     home = Path(out) / "parts" if out else Path.home() / ".cache" / "georeset_lab" / "partial"
     test, other = real_windows(data, "test"), real_windows(data, "other")
-    rows = [r for r in find_models(Path(models) if models and not quick else None)[0] if r.source is not None]
+    found_rows = find_models(Path(models) if models and not quick else None)[0]
+    rows = [r for r in found_rows if r.source is not None and r.name != UNTRAINED]
     jobs = [*_planted(quick), *_encoders(rows, data, test, other, draws=2 if quick else 10)]
     numbers: dict[str, Any] = {"planted": {}, "encoders": {}}
     code = code_identity(*_CODE)

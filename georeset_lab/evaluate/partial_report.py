@@ -110,6 +110,8 @@ def _missing(found: Mapping[str, Any]) -> str:
 def _calibration(found: Mapping[str, Any]) -> str:
     rows = []
     for name, parts in found.items():
+        if not parts["calibration"]:
+            rows.append([name, "settles nothing", *"-----"])
         for kind, mine in parts["calibration"].items():
             rows.append([
                 name, kind, f"{mine['slope']:.2f}", f"{mine['slope_unscaled']:.2f}", f"{mine['scale']:.2f}",
