@@ -136,7 +136,7 @@ class Embeddings(FusedMap):
         steps per dimension and -ln(variance) in 255 steps, with the finest scale that holds the data. Measured with the
         default model on the Sentinel scene of Chile in terramind-chips (`tests/embed/test_embeddings.py`): float16 moves
         no fused mean by more than 0.002 and int8 by 0.02, with a cosine to the original of at least 0.9995 for every
-        pixel and variances within 1.1 %.
+        pixel and variances within 1.3 %.
         """
         if dtype not in FORMS:
             raise ShapeMismatch(f"Embeddings cannot be held as {dtype!r}; choose one of {', '.join(FORMS)}.")
