@@ -252,7 +252,12 @@ def test_adaptation_explains_more_of_the_scene_and_says_how_much(
     adapted = train(scenes[0], init=start, recipe=PREDICT | {"steps": 60, "lr": 3e-3}, progress=True)
     before, after = adapted.card["explained_before"], adapted.card["explained_after"]
     assert set(before) == {"pixel", "texture", "radar", "wide", "teacher"}
-    seen = ("pixel", "texture", "radar", "wide")  # without a teacher its block only holds on to what 20 steps made of it
+    seen = (
+        "pixel",
+        "texture",
+        "radar",
+        "wide",
+    )  # without a teacher its block only holds on to what 20 steps made of it
     assert sum(after[b] for b in seen) > sum(before[b] for b in seen)
     assert after["pixel"] > before["pixel"]
     printed = capsys.readouterr().out
