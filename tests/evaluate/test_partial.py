@@ -151,14 +151,13 @@ def test_experts_do_not_depend_on_how_many_windows_go_at_once(model, windows, mo
     torch.testing.assert_close(found.tau.flatten(0, 1), whole.tau, atol=1e-4, rtol=1e-4)
 
 
-def test_corruption_scores_every_kind_and_leaves_the_other_sensor_alone(model, windows, measured):
+def test_corruption_scores_every_kind(model, windows, measured):
     found = measured["corruption"]
     assert list(found) == [f"s2/{k}" for k in OPTICAL] + [f"s1/{k}" for k in RADAR]
     for key, scores in found.items():
-        assert set(scores) == {"strength_variance", "variance_error", "untouched", "by_strength"}
+        assert set(scores) == {"strength_variance", "variance_error", "by_strength"}
         assert -1 <= scores["strength_variance"] <= 1
         assert -1 <= scores["variance_error"] <= 1
-        assert scores["untouched"] == 0
         assert len(scores["by_strength"]) == 1 + len(STRENGTHS)
         assert all(0 < v <= 1 for v in scores["by_strength"])
         clean = robust.experts(model.encoder, windows.views[key.split("/")[0]]).var.mean()
@@ -557,7 +556,6 @@ def test_numbers_of_the_report_are_those_that_were_found(toys, tmp_path):
     mine = found.numbers["encoders"]["mine"]["calibration"]["fused"]
     assert cells["mine"].endswith(f"| {mine['ratio']:.1f} | {mine['spearman']:.2f} |")
     assert "| pmi (3 seeds) | .910 ±.025 | 1.000 ±.000 |" in found.markdown
-    assert "changes by 0e+00 at most" in found.markdown
     assert "(40 % are cloud" in found.markdown
 
 
@@ -652,7 +650,6 @@ def test_a_real_quick_run_is_whole_and_is_read_back(shared_data, tmp_path, monke
     assert list(parts) == list(partial.PARTS)
     view = real_windows(shared_data, "test").views["s2"]
     assert [k for k in parts["corruption"] if k.startswith("s2/")] == [f"s2/{k}" for k in kinds_for(view)]
-    assert all(scores["untouched"] == 0 for scores in parts["corruption"].values())
     assert parts["retrieval"]["windows"] == 44
     assert len(parts["clouds"]["by_date"]) == 5
     for fusion in missing.FUSIONS:
