@@ -29,7 +29,7 @@ def corrupt(view: View, kind: str, strength: int, seed: int) -> View:
     strength : int
         0..5.
     seed : int
-        The same seed draws the same cloud at every strength, only thicker and wider.
+        The same seed draws the same cloud at every strength, only thicker and wider; what is dropped stays dropped.
 
     Raises
     ------
@@ -46,9 +46,10 @@ def corrupt(view: View, kind: str, strength: int, seed: int) -> View:
 
 
 def kinds_for(view: View) -> tuple[str, ...]:
-    """Corruptions that make sense for the bands of a view."""
+    """Corruptions that make sense for the bands of a view, and for its dates if it has several."""
     optical = any(b.kind == "reflectance" for b in view.bands)
-    return ("cloud", "haze", "noise", "blur", "bands") if optical else ("interference", "blur")
+    kinds = ("cloud", "haze", "noise", "blur", "bands") if optical else ("interference", "blur")
+    return (*kinds, "dates") if view.pixels.shape[1] > 1 else kinds
 
 
 def _cloud(view: View, share: float, rng: np.random.Generator) -> View:
@@ -88,10 +89,20 @@ def _blur(view: View, share: float, rng: np.random.Generator) -> View:
 
 
 def _bands(view: View, share: float, rng: np.random.Generator) -> View:
-    """Up to all bands but one are gone."""
+    """Up to all bands but one are gone; the one that stays is a band that every window has."""
     order = rng.permutation(len(view.bands))
+    last = np.isfinite(view.pixels).any((1, 3, 4)).all(0)[order].nonzero()[0]
+    if last.size:
+        order[[-1, last[-1]]] = order[[last[-1], -1]]
     keep = np.sort(order[round(share * (len(order) - 1)) :])
     return replace(view, pixels=view.pixels[:, :, keep], bands=tuple(view.bands[i] for i in keep))
+
+
+def _dates(view: View, share: float, rng: np.random.Generator) -> View:
+    """Up to all dates but one are gone, the same ones from every window."""
+    order = rng.permutation(view.pixels.shape[1])
+    keep = np.sort(order[round(share * (len(order) - 1)) :])
+    return replace(view, pixels=view.pixels[:, keep], day_of_year=view.day_of_year[:, keep])
 
 
 CORRUPTIONS: dict[str, _Corruption] = {
@@ -101,4 +112,5 @@ CORRUPTIONS: dict[str, _Corruption] = {
     "blur": _blur,
     "bands": _bands,
     "interference": _interference,
+    "dates": _dates,
 }

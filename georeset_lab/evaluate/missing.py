@@ -1,8 +1,9 @@
-"""What is lost by a probe learned on clean pixels when a sensor is missing or corrupted, by way of fusing."""
+"""What a probe learned on clean pixels loses when a sensor is missing or corrupted. Ways of fusing are in ``fusing.py``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,28 @@ from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.embed.embeddings import Embeddings
 from georeset_lab.embed.encode import encode
-from georeset_lab.embed.metrics import aurc, ece, nll
 from georeset_lab.evaluate.corrupt import corrupt
-from georeset_lab.evaluate.jobs import Protocol, read_task
-from georeset_lab.evaluate.score import balanced_accuracy, fit_penalised, standardise
-from georeset_lab.evaluate.splits import TRAIN, Split
+from georeset_lab.evaluate.fusing import FUSIONS, scored
+from georeset_lab.evaluate.jobs import Protocol
+from georeset_lab.evaluate.splits import Split, make_split
+from georeset_lab.evaluate.tasks import Task, missing_tasks
 from georeset_lab.models.checkpoint import Model
 from georeset_lab.train.crops import View
 
-PLACES = ("chile", "denmark")
-FUSIONS = ("product", "mean", "concatenation", "late")
-"""Product of experts (ours); mean of the experts' means; their concatenation; mean of the probabilities of one probe
-for each sensor."""
-CONDITIONS = ("clean", "s2 alone", "s1 alone", "s2 cloud", "s2 haze", "s1 interference")
+CONDITIONS = ("clean", "s2 alone", "s1 alone", "dem alone", "s2 cloud", "s2 haze", "s1 interference")
+"""``clean`` is all that a place has; a condition on a sensor that a place lacks leaves that place out."""
 _PER_CLASS = 50
 
 
 def missing(model: Model, data: Path, *, draws: int = 10, seed: int = 0) -> dict[str, Any]:
-    """Scores of each way of fusing under each condition, on two places never seen, 50 labels per class.
+    """Scores of each way of fusing under each condition, on three places never seen, 50 labels per class.
 
     Parameters
     ----------
     model : Model
     data : path
-        Folder with ``terramind-chips``.
+        Folder with ``terramind-chips`` (Chile and Denmark: Sentinel-2, Sentinel-1, DEM) and ``sits-worldcereal-cubes``
+        (Belgium: four dates of Sentinel-2, Sentinel-1 and Landsat 8's surface temperature).
     draws : int
         Label draws of each place.
     seed : int
@@ -46,19 +45,33 @@ def missing(model: Model, data: Path, *, draws: int = 10, seed: int = 0) -> dict
     Returns
     -------
     dict
-        fusion -> condition -> metric -> list over places and draws; metrics are balanced accuracy, NLL, ECE and AURC.
-        A sensor that is missing counts as its prior mean 0 in ``mean`` and ``concatenation``, and is left out by the
-        other two.
+        fusion -> condition -> metric -> list over places and draws; metrics are balanced accuracy, NLL, ECE and AURC,
+        and ``place`` names the place of each entry.
     """
     out: dict[str, Any] = {f: {c: {} for c in CONDITIONS} for f in FUSIONS}
-    for place in PLACES:
-        task, split = read_task(data, place, Protocol(sizes=(_PER_CLASS,), n_draws=draws))
-        maps = {c: _features(_encoded(model, task.scene, c, seed)) for c in CONDITIONS}
+    for place in (spec.name for spec in missing_tasks()):
+        task, split = _read(data, place, draws)
+        maps = {c: _features(_encoded(model, task.scene, c, seed)) for c in CONDITIONS if _fits(c, task)}
         for fusion in FUSIONS:
-            for condition, scores in _scored(maps, fusion, split).items():
+            for condition, scores in scored(maps, fusion, split).items():
+                mine = out[fusion][condition]
                 for name, values in scores.items():
-                    out[fusion][condition].setdefault(name, []).extend(values)
+                    mine.setdefault(name, []).extend(values)
+                mine.setdefault("place", []).extend([place] * draws)
     return out
+
+
+@lru_cache(maxsize=4)
+def _read(data: Path, place: str, draws: int) -> tuple[Task, Split]:
+    """A place and its labels, kept for the next encoder."""
+    task = next(s for s in missing_tasks() if s.name == place).read(data)
+    rules = Protocol(sizes=(_PER_CLASS,), n_draws=draws)
+    parts = (task.labels, task.groups, task.side, task.classes)
+    return task, make_split(*parts, sizes=rules.sizes, n_draws=rules.n_draws, seed=rules.seed, max_test=rules.max_test)
+
+
+def _fits(condition: str, task: Task) -> bool:
+    return condition == "clean" or condition.partition(" ")[0] in task.scene
 
 
 def _encoded(model: Model, scene: Scene, condition: str, seed: int) -> dict[str, Embeddings]:
@@ -90,51 +103,3 @@ def _spoilt(modality: Modality, how: str, seed: int) -> Modality:
 def _features(parts: dict[str, Embeddings]) -> dict[str, np.ndarray]:
     """(Y, X, D) means: ``fused`` and each sensor's."""
     return {name: np.moveaxis(np.asarray(emb.mean.values), 0, -1) for name, emb in parts.items()}
-
-
-def _scored(maps: dict[str, dict[str, np.ndarray]], fusion: str, split: Split) -> dict[str, dict[str, list[float]]]:
-    """Condition -> metric -> draws; the probe is fitted on the clean maps."""
-    inputs = {c: _inputs(m, fusion, maps["clean"]) for c, m in maps.items()}
-    found: dict[str, dict[str, list[float]]] = {}
-    chances: dict[str, list[np.ndarray]] = {c: [] for c in maps}
-    for k, clean in enumerate(inputs["clean"]):
-        assert clean is not None
-        x = standardise(clean, split.side == TRAIN)
-        draws = split.draws
-        fit = fit_penalised(x[np.stack([d.pixels for d in draws])], draws[0].y, np.stack([d.folds for d in draws]))
-        for condition, columns in inputs.items():
-            if columns[k] is None:
-                continue
-            test = _like(columns[k], clean, split)[split.test_pixels]
-            logits = np.einsum("nf,dfk->dnk", test, fit[1]) + fit[2][:, None]
-            chance = np.exp(logits - logits.max(-1, keepdims=True))
-            chances[condition].append(chance / chance.sum(-1, keepdims=True))
-    for condition, several in chances.items():
-        proba = np.mean(several, axis=0)
-        y = split.test_y
-        found[condition] = {
-            "balanced_accuracy": [balanced_accuracy(y, p.argmax(1)) for p in proba],
-            "nll": [nll(y, p) for p in proba],
-            "ece": [ece(y, p) for p in proba],
-            "aurc": [aurc(y, p) for p in proba],
-        }
-    return found
-
-
-def _inputs(maps: dict[str, np.ndarray], fusion: str, clean: dict[str, np.ndarray]) -> list[np.ndarray | None]:
-    """Feature maps of the probes of a fusion: one, or for ``late`` one for each sensor, None where it is missing."""
-    sensors = [name for name in clean if name != "fused"]
-    if fusion == "product":
-        return [maps["fused"]]
-    if fusion == "late":
-        return [maps.get(name) for name in sensors]
-    there = [maps.get(name, np.zeros_like(clean[name])) for name in sensors]
-    return [np.mean(there, axis=0)] if fusion == "mean" else [np.concatenate(there, axis=2)]
-
-
-def _like(features: np.ndarray | None, clean: np.ndarray, split: Split) -> np.ndarray:
-    """Features scaled as the clean ones of the training side are."""
-    assert features is not None
-    both = np.concatenate([clean, features], axis=0)
-    side = np.concatenate([split.side == TRAIN, np.zeros_like(split.side, dtype=bool)], axis=0)
-    return standardise(both, side)[clean.shape[0] * clean.shape[1] :]

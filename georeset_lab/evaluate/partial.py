@@ -21,27 +21,35 @@ from georeset_lab.evaluate.planted import run_planted
 from georeset_lab.evaluate.retrieval import retrieval
 from georeset_lab.evaluate.robust import corruption, real_clouds
 from georeset_lab.evaluate.rows import UNTRAINED, Row, find_models, load, title
-from georeset_lab.evaluate.windows import Windows, real_windows
+from georeset_lab.evaluate.series import series_windows
+from georeset_lab.evaluate.windows import SETS, Windows, real_windows
 from georeset_lab.files import seal, sha256, unseal, write_atomic
 from georeset_lab.train.critics import CONTRASTS
 
 SEEDS = (0, 1, 2, 3, 4)
 PARTS = ("corruption", "clouds", "retrieval", "missing", "calibration")
-_SETS = ("terramind-chips", "bigearthnet-examples", "eolearn-testeopatch")
+_SETS = (*SETS, "eolearn-testeopatch")
 _MEASURES = (
     "calibrate",
     "corrupt",
+    "fusing",
     "missing",
+    "patches",
+    "places",
     "planted",
     "retrieval",
     "robust",
     "score",
+    "series",
     "solver",
     "splits",
+    "tasks",
     "windows",
 )
 _CODE = ("data", "models", "embed", "train", "losses", *(f"evaluate/{name}.py" for name in _MEASURES))
-"""Source that decides a number; how it is printed does not."""
+"""Source that decides a number of an encoder; how it is printed does not."""
+_PLANTED_CODE = ("losses", "models/fusion.py", "models/head.py", "train/critics.py", "evaluate/planted.py")
+"""The same of the planted truth, whose networks are its own."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,18 @@ class Partial:
     """What ``partial.json`` holds: ``planted`` -> objective -> seeds, ``encoders`` -> name -> part."""
     markdown: str
     paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Windows that encoders are measured on."""
+
+    test: Windows
+    """Places that no weights have seen."""
+    other: Windows
+    """Training places, for fitting a scale."""
+    series: Windows
+    """Several dates of test places."""
 
 
 def run(
@@ -68,11 +88,13 @@ def run(
     Parameters
     ----------
     data : path
-        Folder with ``terramind-chips``, ``bigearthnet-examples`` and ``eolearn-testeopatch``.
+        Folder with ``terramind-chips``, ``bigearthnet-examples``, ``sits-worldcereal-cubes``, ``ssl4eo-s12-0000200`` and
+        ``eolearn-testeopatch``.
     models : path, optional
         Folder of trained encoders, as for ``georeset evaluate first``; each is a row beside the default weights.
     quick : bool
-        One seed of 300 steps for the planted truth, two label draws, default weights alone: a few minutes, for CI.
+        One seed of 300 steps for the planted truth, two label draws, one date of each place, default weights alone: a
+        few minutes, for CI.
     out : path, optional
         Folder for ``partial.md``, ``partial.json`` and the finished numbers, from which a killed run goes on.
     progress : bool
@@ -89,20 +111,24 @@ def run(
 
     data = Path(data)
     home = Path(out) / "parts" if out else Path.home() / ".cache" / "georeset_lab" / "partial"
-    test, other = real_windows(data, "test"), real_windows(data, "other")
+    dates = 1 if quick else 4
+    test, other = (real_windows(data, role, dates=dates) for role in ("test", "other"))
+    places = Places(test, other, series_windows(data, "test"))
     found_rows = find_models(Path(models) if models and not quick else None)[0]
     rows = [r for r in found_rows if r.source is not None and r.name != UNTRAINED]
-    jobs = [*_planted(quick), *_encoders(rows, data, test, other, draws=2 if quick else 10)]
+    jobs = [*_planted(quick), *_encoders(rows, data, places, draws=2 if quick else 10)]
     numbers: dict[str, Any] = {"planted": {}, "encoders": {}}
-    code = code_identity(*_CODE)
+    code, planted_code = code_identity(*_CODE), code_identity(*_PLANTED_CODE)
     for where, identity, make in tqdm(jobs, desc="evaluate partial", disable=not progress):
-        found = _kept(home / f"{row_key({'job': identity, 'code': code})}.json", make)
+        rests_on = planted_code if where[0] == "planted" else code
+        found = _kept(home / f"{row_key({'job': identity, 'code': rests_on})}.json", make)
         target = numbers
         for key in where[:-1]:
             target = target.setdefault(key, {})
         target[where[-1]] = found
     about = {"command": command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "quick": quick, "code": code}
-    numbers["about"] = {**about, "places": list(test.names), "scale_fitted_on": list(other.names)}
+    numbers["about"] = about | {"places": list(places.test.names), "scale_fitted_on": list(places.other.names)}
+    numbers["about"] |= {"windows": [len(w.place) for w in (places.test, places.other, places.series)]}
     text = partial_report.markdown(numbers)
     if out is None:
         return Partial(numbers, text, ())
@@ -126,19 +152,19 @@ def _planted(quick: bool) -> Iterator[_Job]:
             )
 
 
-def _encoders(rows: list[Row], data: Path, test: Windows, other: Windows, *, draws: int) -> Iterator[_Job]:
-    files = _files(data)
+def _encoders(rows: list[Row], data: Path, places: Places, *, draws: int) -> Iterator[_Job]:
+    files, n = _files(data), len(places.test.place)
     for row in rows:
         name = title(row.family, ()) if row.seed is None else f"{title(row.family, ())}, seed {row.seed}"
         make: dict[str, Callable[[], dict[str, Any]]] = {
-            "corruption": lambda r=row: corruption(load(r), test),  # type: ignore[misc]
+            "corruption": lambda r=row: corruption(load(r), places.test, places.series),  # type: ignore[misc]
             "clouds": lambda r=row: real_clouds(load(r), data),  # type: ignore[misc]
-            "retrieval": lambda r=row: retrieval(load(r), test),  # type: ignore[misc]
+            "retrieval": lambda r=row: retrieval(load(r), places.test),  # type: ignore[misc]
             "missing": lambda r=row: missing(load(r), data, draws=draws),  # type: ignore[misc]
-            "calibration": lambda r=row: calibrated(load(r), test, other),  # type: ignore[misc]
+            "calibration": lambda r=row: calibrated(load(r), places.test, places.other),  # type: ignore[misc]
         }
         for part in PARTS:
-            yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws, files], make[part]
+            yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws, n, files], make[part]
 
 
 def _files(data: Path) -> str:

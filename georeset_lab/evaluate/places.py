@@ -1,4 +1,4 @@
-"""Readers of the five test places: files of ``shared/data`` -> `Task`. Which classes and sides follow stated rules."""
+"""Readers of the test places: files of ``shared/data`` -> `Task`. Which classes and sides follow stated rules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.load import load_scene
 from georeset_lab.data.scene import Scene
+from georeset_lab.evaluate.patches import at_dates, nearest_dates, open_patch, quarter_dates
 from georeset_lab.evaluate.splits import TEST, TRAIN, alternate_groups, block_ids, checkerboard, eligible_classes
 from georeset_lab.evaluate.tasks import Task, TaskSpec
 
@@ -36,10 +37,11 @@ _CHIP_DAYS = {"chile": "2020-04-08", "denmark": "2017-10-30"}
 
 
 def read_chip(data: Path, spec: TaskSpec) -> Task:
-    """TerraMind chip: Sentinel-2 L2A and Sentinel-1 RTC, ESRI land cover (model-made)."""
-    s2, s1, labels = (data / f for f in spec.files)
-    sensors = {"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc"}
-    scene = load_scene({"s2": s2, "s1": s1}, sensors=sensors, time={"s2": _CHIP_DAYS[spec.name]})
+    """TerraMind chip: Sentinel-2 L2A, Sentinel-1 RTC and perhaps Copernicus DEM, ESRI land cover (model-made)."""
+    *rasters, labels = (data / f for f in spec.files)
+    sensors = {"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc", "dem": "copernicus-dem"}
+    files = dict(zip(sensors, rasters, strict=False))
+    scene = load_scene(files, sensors={name: sensors[name] for name in files}, time={"s2": _CHIP_DAYS[spec.name]})
     return _block_task(data, spec, scene, labels, _LULC)
 
 
@@ -51,6 +53,32 @@ def read_chip_20m(data: Path, spec: TaskSpec) -> Task:
     coarse = [b.name for b in scene["s2_20m"].bands if b.gsd_m == _COARSE_M]
     scene = replace(scene, modalities={"s2_20m": scene["s2_20m"].select_bands(coarse)})
     return _block_task(data, spec, scene, labels, _LULC)
+
+
+def read_patch(data: Path, spec: TaskSpec) -> Task:
+    """WorldCereal patch: a date of Sentinel-2 for each quarter with the nearest radar pass, Landsat 8 if there; parcel map.
+
+    Of Landsat 8 there is surface temperature, in whole kelvins; each quarter has one of its dates too. The classes are
+    named by their codes, as upstream's legend is under another licence.
+    """
+    import xarray as xr
+
+    folder = Path(spec.files[-1]).parent
+    scene = open_patch(data, folder.name)
+    assert scene is not None  # TaskSpec.read has looked
+    light = quarter_dates(scene["s2"], scene["s1"])
+    radar = nearest_dates(scene["s1"], scene["s2"].times[light])
+    modalities = {"s2": at_dates(scene["s2"], light), "s1": at_dates(scene["s1"], radar)}
+    for file in (data / f for f in spec.files if "L8" in f):
+        thermal = load_scene({"l8": file}, sensors={"l8": "landsat-8-l2"}, scale={"l8": 1.0})["l8"]
+        modalities["l8"] = at_dates(thermal, quarter_dates(thermal))
+    with xr.open_dataset(data / spec.files[-1], engine="h5netcdf", decode_coords=False) as stored:
+        labels = stored["CT"].values.astype(np.int64)
+    scene = replace(scene, modalities=modalities)
+    px = _block_px(_grid(scene))
+    names = {int(code): str(code) for code in np.unique(labels) if code > 0}
+    groups, side = block_ids(labels.shape, px), checkerboard(labels.shape, px)
+    return _task(data, spec, scene, labels, groups, side, names, BLOCK_RULE)
 
 
 def read_eopatch(data: Path, spec: TaskSpec) -> Task:

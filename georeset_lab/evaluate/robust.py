@@ -22,7 +22,7 @@ _AT_ONCE = 12
 _DATES = ("2015-07-11", "2015-07-31", "2015-08-20", "2015-08-30", "2015-09-09")
 
 
-def corruption(model: Model, windows: Windows, seed: int = 0) -> dict[str, Any]:
+def corruption(model: Model, windows: Windows, series: Windows | None = None, *, seed: int = 0) -> dict[str, Any]:
     """Rank agreement of strength, variance and error, over all pairs of window and strength.
 
     Parameters
@@ -30,36 +30,55 @@ def corruption(model: Model, windows: Windows, seed: int = 0) -> dict[str, Any]:
     model : Model
     windows : Windows
         Places that the model has not seen.
+    series : Windows, optional
+        Windows of several dates, of which dates are dropped.
     seed : int
         Of the corruptions.
 
     Returns
     -------
     dict
-        ``modality/kind`` -> ``strength_variance`` and ``variance_error`` (Spearman), and ``by_strength``
-        (mean variance at strengths 0..5). The other modality's expert has no part in it: experts meet in the fusion
-        only. Error is the mean squared distance of the expert's mean to the fused mean of
-        the clean views.
+        ``modality/kind`` -> Spearman of ``strength_variance``, of ``variance_error``, and of ``strength_error``: what a
+        variance that is always right would reach; ``within``, that of strength and variance inside one window (mean
+        over windows; 0 where the variance stays the same); ``by_strength`` (mean variance at strengths 0..5). The
+        other modality's expert has no part in it: experts meet in the fusion only. Error is the mean squared distance
+        of the expert's mean to the fused mean of the clean views.
     """
-    from scipy.stats import spearmanr
+    found = _graded(model, windows, {n: kinds_for(v) for n, v in windows.views.items()}, seed)
+    if series is not None:
+        found |= _graded(model, series, dict.fromkeys(series.views, ("dates",)), seed)
+    return found
 
+
+def _graded(model: Model, windows: Windows, kinds: dict[str, tuple[str, ...]], seed: int) -> dict[str, Any]:
     clean = {name: experts(model.encoder, view) for name, view in windows.views.items()}
     truth = fuse(list(clean.values())).mean
     out: dict[str, Any] = {}
     for name, view in windows.views.items():
-        for kind in kinds_for(view):
+        for kind in kinds[name]:
             rows = []
             for strength in (0, *STRENGTHS):
                 expert = experts(model.encoder, corrupt(view, kind, strength, seed))
                 error = (expert.mean - truth).square().mean((1, 2))
                 rows.append(torch.stack([torch.full_like(error, strength), expert.var.mean((1, 2)), error]))
-            strength, variance, error = torch.cat(rows[1:], 1).numpy()
+            strength, variance, error = torch.stack(rows[1:], 1).numpy()
             out[f"{name}/{kind}"] = {
-                "strength_variance": float(spearmanr(strength, variance).statistic),
-                "variance_error": float(spearmanr(variance, error).statistic),
+                "strength_variance": _spearman(strength, variance),
+                "variance_error": _spearman(variance, error),
+                "strength_error": _spearman(strength, error),
+                "within": float(np.mean([_spearman(s, v) for s, v in zip(strength.T, variance.T, strict=True)])),
                 "by_strength": [round(float(r[1].mean()), 4) for r in rows],
             }
     return out
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman over all values; 0 if one side never changes."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(spearmanr(first, second, axis=None).statistic)
 
 
 @torch.inference_mode()

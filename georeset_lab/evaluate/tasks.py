@@ -1,4 +1,4 @@
-"""The five real data sets as few-shot tasks: scene, labels, groups and sides. No features and no scores here.
+"""Real data sets as few-shot tasks: scene, labels, groups and sides. No features and no scores here.
 
 Places of the *test for ever* list only: nothing is ever trained or tuned on them.
 """
@@ -149,5 +149,29 @@ def all_tasks() -> tuple[TaskSpec, ...]:
                 derived=True,
             )
             for name, title, folder in (("chile", "Chile", "433D_629L_3_1"), ("denmark", "Denmark", "637U_59R_1_3"))
+        ),
+    )
+
+
+def missing_tasks() -> tuple[TaskSpec, ...]:
+    """The tasks of ``georeset evaluate partial``: places of several sensors, one of which goes missing."""
+    from georeset_lab.evaluate import places
+
+    chips, patch = "terramind-chips", "sits-worldcereal-cubes/BE-31UES-2019a"
+
+    def chip(name: str, folder: str) -> TaskSpec:
+        files = tuple(f"{chips}/{folder}/{f}.tif" for f in ("S2L2A", "S1RTC", "DEM", "LULC"))
+        return TaskSpec(name, f"{name.title()} (model-made land cover)", files, places.read_chip, ("s2", "s1", "dem"))
+
+    cubes = ("S2_L2A_10m", "S2_L2A_20m", "S1_GRD-ASCENDING_20m", "L8_L2-ST_10m", "labels_10m")
+    return (
+        chip("chile", "433D_629L_3_1"),
+        chip("denmark", "637U_59R_1_3"),
+        TaskSpec(
+            "belgium",
+            "Belgium (a date for each quarter, parcel map)",
+            tuple(f"{patch}/{f}.nc" for f in cubes),
+            places.read_patch,
+            ("s2", "s1", "l8"),
         ),
     )

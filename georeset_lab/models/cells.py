@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from georeset_lab.models.pixels import Series
+from georeset_lab.models.sharpness import sharpness
 from georeset_lab.models.signature import CellSums, Signature
 from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
 
@@ -28,7 +29,7 @@ class Cells(NamedTuple):
     """What is measured in the cells of a batch, over all dates."""
 
     near: Tensor
-    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, share of pixels measured on any date."""
+    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, share of pixels measured on any date, sharpness."""
     sums: CellSums
     signature: Tensor
     """(B, Ny, Nx, n): texture, radar, wide."""
@@ -56,7 +57,7 @@ def read_cells(series: Series, signature: Signature, upsample: GuidedUpsample, n
     full[..., -1] = F.avg_pool2d(measured.any(1, keepdim=True).to(values), patch)[:, 0]
     read = signature.read_cells(sums)
     whole = torch.cat([read["texture"], read["radar"], upsample.smooth(read["wide"], *look)], -1)
-    return Cells(torch.cat([sums.answers, full], -1), sums, whole, look)
+    return Cells(torch.cat([sums.answers, full, sharpness(series, patch)], -1), sums, whole, look)
 
 
 def mean_signature(cells: Cells, signature: Signature) -> Tensor:

@@ -16,6 +16,7 @@ from georeset_lab.errors import CheckpointError
 from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.models.pretrained import GALILEO, galileo_hash, load_galileo
+from georeset_lab.models.upgrade import widened
 
 FORMAT = "georeset-model/1"
 _RELEASED = Path(__file__).parent / "weights"
@@ -118,7 +119,9 @@ def load_model(source: str | Path) -> Model:
     try:
         encoder = Encoder(EncoderConfig(**card["config"]))
         tensors = load_tensors(weights)
-        encoder.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(_TARGETS)})
+        stored = {k: v for k, v in tensors.items() if not k.startswith(_TARGETS)}
+        cells = encoder.config.token**2
+        encoder.load_state_dict(widened(stored, encoder.state_dict(), cells_per_token=cells))
     except (SafetensorError, RuntimeError, TypeError, KeyError) as err:
         raise CheckpointError(f"{folder} holds weights that do not fit this version's encoder: {err}") from err
     targets = {k.removeprefix(_TARGETS): v for k, v in tensors.items() if k.startswith(_TARGETS)}

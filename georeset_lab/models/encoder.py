@@ -20,6 +20,7 @@ from georeset_lab.models.cells import Cells, look_of, mean_signature, read_cells
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, Emission, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
+from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import CellSums, Signature, share_out
 from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis
 from georeset_lab.models.upsample import GuidedUpsample
@@ -116,7 +117,7 @@ class Encoder(nn.Module):
         self.config = c = config or EncoderConfig()
         self.basis = SpectralBasis(c.n_learned)
         self.signature = Signature(share_out(c.latent_dim, c.n_local), c.n_kernels)
-        n_near = self.signature.n_features + 2 * c.n_virtual + 1
+        n_near = self.signature.n_features + 2 * c.n_virtual + 1 + N_SHARPNESS
         self.tokens = nn.Linear(n_near * c.token**2, c.width)
         self.calendar = nn.Linear(6, c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.depth))

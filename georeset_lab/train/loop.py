@@ -90,7 +90,8 @@ def train(
     constants = dict(module.targets.cpu().state_dict()) if isinstance(module, Prediction) else {}
     card = _card(recipe, scenes, seed, done, taught=teacher is not None)
     if start is not None:
-        card |= {"init": start.hash, "explained_before": before, "explained_after": after}
+        taught = card["teacher"] or start.card.get("teacher")  # what it taught the weights we went on from, stays
+        card |= {"teacher": taught, "init": start.hash, "explained_before": before, "explained_after": after}
     model = make_model(encoder.cpu(), name=recipe.name, card=card, targets=constants)
     if folder is not None:
         save_model(model, folder / "model")

@@ -1,4 +1,4 @@
-"""What makes two views of one place differ: orientation, bands kept, gain, noise, clouds, haze and holes.
+"""What makes two views of one place differ: orientation, bands kept, gain, noise, blur, clouds, haze and holes.
 
 Everything works in physical units and moves the ground points with the pixels. A corruption that a mask would hide
 (cloud, haze) is left *unmasked* on purpose: it is how the encoder learns to be unsure by itself.
@@ -37,6 +37,10 @@ class Augmentation:
     """Per view of Sentinel-2: render it in the bands of another optical sensor."""
     radar_fault: float = 0.06
     """Strong interference or noise on a radar view."""
+    static: float = 0.05
+    """Strong white noise on an optical view."""
+    blur: float = 0.1
+    """Out of focus, any view."""
 
 
 def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> View:
@@ -65,6 +69,8 @@ def augment(view: View, settings: Augmentation, rng: np.random.Generator) -> Vie
             _radar(crop, kind == "backscatter", settings, rng)
         crop[:, kind == "elevation"] += rng.normal(0, 30.0, (1, 1, 1, 1)).astype(np.float32)
         crop[:, kind == "temperature"] += rng.normal(0, 2.0, (len(crop), 1, 1, 1)).astype(np.float32)
+        if rng.random() < settings.blur:
+            crop[:] = _blurred(crop, rng.uniform(0.7, 5.0))
         if rng.random() < settings.hole:
             crop[:, :, _blob(crop.shape[-1], rng) > 0.5] = np.nan
     view = replace(view, pixels=pixels)
@@ -114,7 +120,8 @@ def _light(
     c = int(optical.sum())
     light = crop[:, optical]
     light *= 1 + settings.gain * (rng.normal(size=(t, 1, 1, 1)) + 0.5 * rng.normal(size=(t, c, 1, 1)))
-    light += settings.noise * rng.normal(size=light.shape)
+    strength = rng.uniform(0.01, 0.1) if rng.random() < settings.static else settings.noise
+    light += strength * rng.normal(size=light.shape)
     wavelength = np.array([b.center_um for b in bands if b.kind == "reflectance"])
     white = np.where(wavelength < 1.3, 1.0, 0.7) * np.where(abs(wavelength - 1.375) < 0.05, 0.3, 1.0)
     if rng.random() < settings.haze:
@@ -136,6 +143,16 @@ def _radar(crop: np.ndarray, radar: np.ndarray, settings: Augmentation, rng: np.
     if rng.random() < settings.radar_fault:
         power += rng.uniform(3, 10) * rng.normal(size=power.shape)
     crop[:, radar] = power
+
+
+def _blurred(crop: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of (T, C, S, S) by ``sigma`` pixels; what was not measured stays so and lends nothing."""
+    seen = np.isfinite(crop)
+    total = ndimage.gaussian_filter(np.where(seen, crop, 0.0), (0, 0, sigma, sigma), mode="nearest")
+    if seen.all():
+        return np.asarray(total)
+    weight = ndimage.gaussian_filter(seen.astype(np.float32), (0, 0, sigma, sigma), mode="nearest")
+    return np.where(seen, total / np.maximum(weight, 1e-6), np.nan)
 
 
 def _blob(size: int, rng: np.random.Generator) -> np.ndarray:

@@ -16,6 +16,7 @@ from georeset_lab.train.crops import View
 
 SENSORS = {"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc"}
 KINDS = {"s2": ("cloud", "haze", "noise", "blur", "bands"), "s1": ("interference", "blur")}
+"""Of one date; of several, dates can be dropped too."""
 PAIRS = [(name, kind) for name, kinds in KINDS.items() for kind in kinds]
 ALTERING = [pair for pair in PAIRS if pair[1] != "bands"]
 SEEDS = (0, 1, 7)
@@ -112,6 +113,50 @@ def test_bands_are_dropped_with_their_metadata_and_one_is_always_left(seed):
         assert set(fewer.bands) < set(more.bands)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_band_stays_that_every_window_has(seed):
+    view = textured("s2")
+    view.pixels[1, :, [0, 1, 2, 3, 7]] = np.nan
+    seen = np.isfinite(corrupt(view, "bands", 5, seed).pixels)
+    assert seen.shape[2] == 1
+    assert seen.all(), "not a band that the second window lacks"
+    outs = [corrupt(view, "bands", s, seed) for s in STRENGTHS]
+    assert all(set(fewer.bands) < set(more.bands) for more, fewer in pairwise(outs))
+
+
+def of_dates(t: int) -> View:
+    """Four windows whose pixels and day tell the date they are of, and the band."""
+    bands = sensor(SENSORS["s1"]).bands
+    date = np.arange(t, dtype=np.float32)
+    pixels = np.broadcast_to(date[:, None, None, None] + 0.1 * np.arange(2)[:, None, None], (4, t, 2, 48, 48))
+    days = np.tile(10 * date, (4, 1))
+    return View("s1", pixels.astype(np.float32), bands, 60.0, days, np.zeros((4, 3, 2), int))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("t", "counts"), [(6, [5, 4, 3, 2, 1]), (2, [2, 2, 1, 1, 1]), (11, [9, 7, 5, 3, 1])])
+def test_dates_are_dropped_with_their_days_and_one_is_always_left(seed, t, counts):
+    view = of_dates(t)
+    outs = [corrupt(view, "dates", s, seed) for s in STRENGTHS]
+    assert [out.pixels.shape[1] for out in outs] == counts
+    for out in outs:
+        kept = out.pixels[0, :, 0, 0, 0]
+        assert (np.diff(kept) > 0).all(), "dates keep their order"
+        np.testing.assert_array_equal(out.day_of_year, np.tile(10 * kept, (4, 1)))
+        np.testing.assert_array_equal(out.pixels, view.pixels[:, kept.astype(int)])
+        assert out.bands == view.bands
+        assert out.points is view.points
+    for more, fewer in pairwise(outs):
+        assert set(fewer.day_of_year[0]) <= set(more.day_of_year[0]), "what is dropped stays dropped"
+    assert view.pixels.shape[1] == t
+
+
+def test_which_dates_are_dropped_depends_on_the_seed_alone():
+    kept = {seed: tuple(corrupt(of_dates(6), "dates", 4, seed).day_of_year[0]) for seed in range(12)}
+    assert kept == {seed: tuple(corrupt(of_dates(6), "dates", 4, seed).day_of_year[0]) for seed in range(12)}
+    assert len(set(kept.values())) > 4
+
+
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_the_seed_alone_decides(name, kind):
     view = textured(name)
@@ -129,6 +174,9 @@ def test_an_unknown_kind_is_refused_with_the_choices(strength):
 
 
 @pytest.mark.parametrize("name", SENSORS)
-def test_kinds_fit_the_sensor(name):
-    assert kinds_for(textured(name)) == KINDS[name]
-    assert {kind for kinds in KINDS.values() for kind in kinds} == set(CORRUPTIONS)
+def test_kinds_fit_the_sensor_and_the_number_of_dates(name):
+    view = textured(name)
+    one = replace(view, pixels=view.pixels[:, :1], day_of_year=view.day_of_year[:, :1])
+    assert kinds_for(one) == KINDS[name]
+    assert kinds_for(view) == (*KINDS[name], "dates")
+    assert {kind for kinds in KINDS.values() for kind in kinds} | {"dates"} == set(CORRUPTIONS)

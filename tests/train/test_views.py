@@ -1,4 +1,4 @@
-"""Views rendered as other sensors: right spectra, right pixel size, and nothing done to what is not Sentinel-2."""
+"""Views rendered as other sensors, out of focus or in static; nothing done to what is not Sentinel-2."""
 
 from __future__ import annotations
 
@@ -55,3 +55,30 @@ def test_missing_pixels_stay_missing() -> None:
         out = augment(view(pixels), settings, np.random.default_rng(seed))
         assert np.isnan(out.pixels[:, :, :, 12:18, 12:18]).all()
         assert np.isfinite(out.pixels[:, :, :, 20:, 20:]).all()
+
+
+QUIET = dict.fromkeys(
+    ("drop_bands", "gain", "noise", "speckle_db", "cloud", "haze", "hole", "radar_fault", "static", "blur"), 0.0
+)
+
+
+def test_blur_takes_detail_leaves_the_mean_and_lends_nothing_from_holes() -> None:
+    rng = np.random.default_rng(2)
+    pixels = 0.2 + 0.05 * rng.normal(size=(2, 1, 12, 48, 48))
+    out = augment(view(pixels), Augmentation(**QUIET | {"blur": 1.0}, flip=False), np.random.default_rng(0)).pixels
+    assert out.std((-1, -2)).max() < 0.5 * pixels.std((-1, -2)).min()
+    np.testing.assert_allclose(out.mean((-1, -2)), pixels.mean((-1, -2)), atol=3e-3)
+    holed = np.where(np.arange(48) < 12, np.nan, 0.2) * np.ones_like(pixels)
+    kept = augment(view(holed), Augmentation(**QUIET | {"blur": 1.0}, flip=False), np.random.default_rng(0)).pixels
+    np.testing.assert_array_equal(np.isnan(kept), np.isnan(holed))
+    np.testing.assert_allclose(kept[..., 12:], 0.2, rtol=1e-5)
+
+
+def test_static_is_strong_white_noise_and_off_by_zero() -> None:
+    flat = np.full((2, 1, 12, 48, 48), 0.2)
+    spread = [
+        augment(view(flat), Augmentation(**QUIET | {"static": p}, flip=False), np.random.default_rng(3)).pixels.std()
+        for p in (0.0, 1.0)
+    ]
+    assert spread[0] < 1e-6
+    assert 0.01 < spread[1] < 0.1
