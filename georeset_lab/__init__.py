@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from georeset_lab.api import encode, load_scene, probe, similar, train
+    from georeset_lab.api import encode, explore, load_scene, probe, similar, train
     from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.scene import Modality, Scene
     from georeset_lab.embed.embeddings import Embeddings, open_embeddings
@@ -27,6 +27,7 @@ __all__ = [
     "encode",
     "similar",
     "probe",
+    "explore",
     "train",
     "open_embeddings",
     "load_model",
@@ -47,6 +48,7 @@ _HOME = {
     "encode": "api",
     "similar": "api",
     "probe": "api",
+    "explore": "api",
     "train": "api",
     "open_embeddings": "embed.embeddings",
     "load_model": "models.checkpoint",

@@ -1,7 +1,8 @@
 """The verbs, nothing else: each turns what users have into our types and calls one function below.
 
 Whoever needs more control imports that function: ``load_scene`` of ``data/load.py``, ``encode``, ``similar`` and
-``fit_probe`` of ``embed/encode.py``, ``search.py`` and ``probe.py``, ``train`` of ``train/loop.py``.
+``fit_probe`` of ``embed/encode.py``, ``search.py`` and ``probe.py``, ``explore`` of ``widgets/explore.py``, ``train`` of
+``train/loop.py``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from georeset_lab.embed.probe import Probe
     from georeset_lab.embed.search import Similar
     from georeset_lab.models.checkpoint import Model
+    from georeset_lab.widgets.explore import Explorer
 
-__all__ = ["load_scene", "encode", "similar", "probe", "train"]
+__all__ = ["load_scene", "encode", "similar", "probe", "explore", "train"]
 
 
 def load_scene(
@@ -243,6 +245,38 @@ def probe(emb: Embeddings, labels: Any, *, scene: Scene | None = None, seed: int
     from georeset_lab.embed.probe import fit_probe
 
     return fit_probe(emb, labels, scene=scene, seed=seed)
+
+
+def explore(
+    scene: Scene | None, emb: Embeddings | None = None, *, labels: Any = None, progress: bool = True
+) -> Explorer:
+    """Explorer of a scene in the notebook: map, latent space, labels, certainty and search around one selection.
+
+    Parameters
+    ----------
+    scene : Scene, optional
+        Pixels behind the map; None shows embeddings alone.
+    emb : Embeddings, optional
+        Encoded from the scene by default, with a progress bar.
+    labels : as `probe` takes them, optional
+        Added to those that were given to this map before.
+    progress : bool
+        Show a bar while encoding.
+
+    Returns
+    -------
+    Explorer
+        A widget. ``.labels`` and ``.probe`` are what was labelled and the classifier behind the map; every label is on
+        the disk (folder ``.georeset_labels``) when it is on the screen.
+
+    Raises
+    ------
+    InvalidOption
+        Neither a scene nor embeddings were given.
+    """
+    from georeset_lab.widgets.explore import explore as show
+
+    return show(scene, emb, labels=labels, progress=progress)
 
 
 def train(

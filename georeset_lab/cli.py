@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from georeset_lab.dashboard.command import add_serve
 from georeset_lab.errors import GeoresetError, GeoresetWarning, RecipeError, SceneReadError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_encode(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    add_serve(commands)
     models = commands.add_parser("models", help="list the models that come with the package")
     models.set_defaults(run=_models)
     return parser

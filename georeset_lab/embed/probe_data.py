@@ -7,13 +7,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.embed.expert import Expert, fuse
+from georeset_lab.embed.probe_cv import Features
 from georeset_lab.errors import NothingObserved
 
 if TYPE_CHECKING:
     from georeset_lab.data.labels import LabelSet
     from georeset_lab.embed.embeddings import Embeddings
 
-__all__ = ["gather", "spread_pixels", "usable_labels"]
+__all__ = [
+    "BACKGROUND_PIXELS",
+    "MAX_PER_CLASS",
+    "LabelledVectors",
+    "gather",
+    "gather_alone",
+    "spread_pixels",
+    "usable_labels",
+]
+
+MAX_PER_CLASS = 500
+"""Labelled pixels of a class that are used, spread over its polygons; more say little new and cost much."""
+BACKGROUND_PIXELS = 20_000
+"""Pixels of the map, labelled or not, that standardise its dimensions."""
 
 
 def usable_labels(
@@ -79,6 +94,73 @@ def gather(emb: Embeddings, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             at = rows[inside] - y.start, cols[inside] - x.start
             mean[inside], variance[inside] = part_mean[at], part_variance[at]
     return mean, variance
+
+
+def gather_alone(emb: Embeddings, pixels: np.ndarray) -> np.ndarray:
+    """Mean (M, n, D) float32 of pixels given by flat index, as each of the M sensors alone sees them.
+
+    Only these pixels are fused; of a store, the rectangle around them in each tile is read.
+    """
+    rows, cols = np.divmod(pixels, emb.shape[1])
+    out = np.empty((len(emb.modalities), pixels.size, emb.dim), np.float32)
+    whole = slice(None)
+    for values, expert in zip(out, emb.experts.values(), strict=True):
+        if isinstance(expert.eta, np.ndarray) and isinstance(expert.tau, np.ndarray):
+            picked = Expert(expert.eta[rows, cols][None], expert.tau[rows, cols][None], expert.quantization)
+            values[:] = fuse([picked], whole, whole)[0][0]
+            continue
+        for y, x in emb.tiles():
+            inside = np.flatnonzero((rows >= y.start) & (rows < y.stop) & (cols >= x.start) & (cols < x.stop))
+            if inside.size:
+                r, c = rows[inside], cols[inside]
+                box = slice(r.min(), r.max() + 1), slice(c.min(), c.max() + 1)
+                values[inside] = fuse([expert], *box)[0][r - box[0].start, c - box[1].start]
+    return out
+
+
+class LabelledVectors:
+    """Vectors of the labelled pixels of a map, each read once however often labels change.
+
+    Parameters
+    ----------
+    emb : Embeddings
+    partial : bool
+        Read also what each sensor alone sees, if there are several.
+    """
+
+    def __init__(self, emb: Embeddings, *, partial: bool) -> None:
+        self.emb = emb
+        self._looks = len(emb.modalities) if partial and len(emb.modalities) > 1 else 0
+        self._pixels = np.zeros(0, np.int64)
+        self._mean, self._variance = (np.zeros((0, emb.dim), np.float32) for _ in range(2))
+        self._alone = np.zeros((self._looks, 0, emb.dim), np.float32)
+        background, _ = gather(emb, spread_pixels(emb.observed, BACKGROUND_PIXELS))
+        self._standard = Features.of(background) if background.size else None
+
+    def features(self, pixels: np.ndarray) -> Features:
+        """Samples of pixels given by flat index, standardised by the map. `NothingObserved` if the map has no pixel."""
+        if self._standard is None:
+            raise NothingObserved("No pixel of this map was observed, so there is nothing to learn from.")
+        self._read(np.setdiff1d(pixels, self._pixels))
+        order = np.argsort(self._pixels)
+        at = order[np.searchsorted(self._pixels, pixels, sorter=order)]
+        variance = self._variance[at]
+        return Features(
+            self._mean[at].astype(np.float64),
+            variance.astype(np.float64) if np.isfinite(variance).all() else None,
+            self._standard.center,
+            self._standard.scale,
+            tuple(look[at].astype(np.float64) for look in self._alone),
+        )
+
+    def _read(self, new: np.ndarray) -> None:
+        if not new.size:
+            return
+        mean, variance = gather(self.emb, new)
+        self._mean, self._variance = np.concatenate([self._mean, mean]), np.concatenate([self._variance, variance])
+        if self._looks:
+            self._alone = np.concatenate([self._alone, gather_alone(self.emb, new)], axis=1)
+        self._pixels = np.concatenate([self._pixels, new])
 
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:

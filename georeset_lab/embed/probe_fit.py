@@ -8,8 +8,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+
+from georeset_lab.embed.probe_laplace import weight_spread
 
 __all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_path", "fit_temperature", "shrinkage", "softmax"]
 
@@ -19,7 +22,6 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)
 LAPLACE_LIMIT = 2600
 """Largest side of the Hessian, (K - 1)(D + 1): 20 classes of 128 dimensions. Beyond it weight variance is left out."""
 
-_INTERCEPT_PRECISION = 1e-2  # prior of an intercept in the Hessian: N(0, 10^2) logits; the fit itself leaves it free
 _MAX_ITER = 500
 _TEMPERATURES = (0.05, 20.0)
 _LOG_T_SPREAD = 0.5  # prior of ln T, so that ten labels cannot claim certainty or none
@@ -60,7 +62,7 @@ class LinearFit:
         side = (self.n_classes - 1) * (x.shape[1] + 1)
         if side > LAPLACE_LIMIT:
             return self
-        return replace(self, spread=_laplace(self.standardise(x), softmax(self.logits(x)), self.penalty))
+        return replace(self, spread=weight_spread(self.standardise(x), softmax(self.logits(x)), self.penalty))
 
     def standardise(self, x: np.ndarray) -> np.ndarray:
         """Features as the weights see them."""
@@ -78,19 +80,53 @@ class LinearFit:
         """(n, K): variance of the logits as few labels leave the weights open (last-layer Laplace); 0 if left out."""
         if self.spread is None:
             return np.zeros((x.shape[0], self.n_classes))
-        z = np.concatenate([self.standardise(x), np.ones((x.shape[0], 1))], axis=1)
-        return np.stack([((z @ root.T) ** 2).sum(axis=1) for root in self.spread], axis=1)
+        z = self.standardise(x)
+        return np.stack([_squares(z, root) for root in self.spread], axis=1)
+
+    def input_gap(self, variance: np.ndarray) -> np.ndarray:
+        """(n,): `input_variance` as `shrinkage` takes it; NaN where a variance is."""
+        return self.input_variance(variance).sum(axis=1) * self.pairs
+
+    def weight_gap(self, z: np.ndarray) -> np.ndarray:
+        """(n,): `weight_variance` of standardised features as `shrinkage` takes it, K times as fast; NaN if left out."""
+        if self._gap_root is None:
+            return np.full(z.shape[0], np.nan, z.dtype)
+        return _squares(z, self._gap_root)
+
+    def weight_variance_of(self, z: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """(n,): `weight_variance` of one class (n,) for each of the standardised features (n, D); NaN if left out."""
+        out = np.full(z.shape[0], np.nan, z.dtype)
+        if self.spread is not None:
+            for k, root in enumerate(self.spread):
+                where = np.flatnonzero(classes == k)
+                out[where] = _squares(z[where], root)
+        return out
 
     def moderated(self, x: np.ndarray, variance: np.ndarray | None) -> np.ndarray:
-        """(n, K) logits shrunk by their variance; without any variance, those of plain logistic regression."""
-        total = self.weight_variance(x)
+        """(n, K) logits shrunk by their variance, as far as it is known; else those of plain logistic regression."""
+        z = self.standardise(x)
+        gap = np.nan_to_num(self.weight_gap(z))
         if variance is not None:
-            total = total + self.input_variance(variance)
-        return self.logits(x) * shrinkage(total)[:, None]
+            gap = gap + np.nan_to_num(self.input_gap(variance))
+        return (z @ self.weights.T + self.intercept) * shrinkage(gap)[:, None]
+
+    @cached_property
+    def _gap_root(self) -> np.ndarray | None:
+        """R (D + 1, D + 1): R^T R is the sum of the covariances of all classes, times `pairs`."""
+        if self.spread is None:
+            return None
+        return np.linalg.qr(self.spread.reshape(-1, self.spread.shape[2]), mode="r") * self.spread.dtype.type(
+            np.sqrt(self.pairs)
+        )
+
+    @property
+    def pairs(self) -> float:
+        """From a sum over classes of the variances of logits to the mean over pairs of that of their distance."""
+        return 2 / (self.n_classes - 1)
 
 
-def shrinkage(logit_variance: np.ndarray) -> np.ndarray:
-    """Factor (n,) on the logits of each sample, given the variance of each of them (n, K): 1 / sqrt(1 + pi / 8 * s).
+def shrinkage(gap: np.ndarray) -> np.ndarray:
+    """Factor (n,) on the logits of each sample, given the variance (n,) of the distance between two: 1 / sqrt(1 + pi / 8 * s).
 
     Notes
     -----
@@ -100,9 +136,14 @@ def shrinkage(logit_variance: np.ndarray) -> np.ndarray:
     all classes leaves the order of the logits as it is; shrinking each by its own variance cost one to three points of
     balanced accuracy at 3 to 30 labels per class (Chile chip of terramind-chips, untrained encoder).
     """
-    k = logit_variance.shape[1]
-    total = logit_variance.sum(axis=1) * (2 / (k - 1))
-    return np.asarray(1 / np.sqrt(1 + np.pi / 8 * total), dtype=logit_variance.dtype)
+    return np.asarray(1 / np.sqrt(1 + np.pi / 8 * gap), dtype=gap.dtype)
+
+
+def _squares(z: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """(n,): squared length of R [z, 1] for each z of (n, D)."""
+    y = z @ root[:, :-1].T
+    y += root[:, -1]
+    return np.einsum("nd,nd->n", y, y)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -112,23 +153,38 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_linear(
-    x: np.ndarray, y: np.ndarray, *, n_classes: int, penalty: float, center: np.ndarray, scale: np.ndarray
+    x: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    n_classes: int,
+    penalty: float,
+    center: np.ndarray,
+    scale: np.ndarray,
 ) -> LinearFit:
     """Fit one penalised logistic regression; the spread of its weights is added by `LinearFit.with_spread`.
 
-    A class without a sample gets weights 0 and an intercept half a sample below the scarcest class that has some.
+    ``weight`` (n,) is what each sample counts, 1 by default. A class without a sample gets weights 0 and an intercept half
+    a sample below the scarcest class that has some.
     """
-    return fit_path(x, y, (penalty,), n_classes=n_classes, center=center, scale=scale)[0]
+    return fit_path(x, y, weight, penalties=(penalty,), n_classes=n_classes, center=center, scale=scale)[0]
 
 
 def fit_path(
-    x: np.ndarray, y: np.ndarray, penalties: Sequence[float], *, n_classes: int, center: np.ndarray, scale: np.ndarray
+    x: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    penalties: Sequence[float],
+    n_classes: int,
+    center: np.ndarray,
+    scale: np.ndarray,
 ) -> list[LinearFit]:
     """`fit_linear` for several values of C, each begun where the one before ended."""
     z = (np.asarray(x, np.float64) - center) / scale
     present, codes = np.unique(y, return_inverse=True)
     fits = []
-    for penalty, (w, b) in zip(penalties, _logistic(z, codes.ravel(), penalties), strict=True):
+    for penalty, (w, b) in zip(penalties, _logistic(z, codes.ravel(), weight, penalties), strict=True):
         weights, intercept = np.zeros((n_classes, z.shape[1])), np.full(n_classes, b.min() - np.log(2 * y.size))
         weights[present], intercept[present] = w, b
         fits.append(LinearFit(center, scale, weights, intercept - intercept.mean(), penalty, None))
@@ -155,7 +211,9 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray, *, usual: float = 1.0) ->
     return float(usual * np.exp(found.x))
 
 
-def _logistic(z: np.ndarray, codes: np.ndarray, penalties: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _logistic(
+    z: np.ndarray, codes: np.ndarray, weight: np.ndarray | None, penalties: Sequence[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weights (K, D) and intercepts (K,) for each C, both summing to zero over the classes."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -168,46 +226,8 @@ def _logistic(z: np.ndarray, codes: np.ndarray, penalties: Sequence[float]) -> I
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # at C = 100 the loss is flat long before the gradient
-            model.set_params(C=penalty).fit(z, codes)
+            model.set_params(C=penalty).fit(z, codes, sample_weight=weight)
         w, b = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
         if n_classes == 2:  # scikit-learn stores one row, the difference
             w, b = np.concatenate([-w / 2, w / 2]), np.concatenate([-b / 2, b / 2])
         yield w - w.mean(axis=0), b - b.mean()
-
-
-def _laplace(z: np.ndarray, proba: np.ndarray, penalty: float) -> np.ndarray:
-    """Roots of the covariance of each class's weights and intercept.
-
-    H = sum_i (diag(p_i) - p_i p_i^T) kron x_i x_i^T + I / C. Adding one vector to the weights of all classes changes no
-    probability, so H is taken in the K - 1 directions that sum to zero: there it is regular.
-    """
-    n, d = z.shape
-    k = proba.shape[1]
-    basis = _sum_zero_basis(k)  # (K, K - 1)
-    x = np.concatenate([z, np.ones((n, 1))], axis=1)
-    low = proba @ basis
-    hessian = np.zeros((k - 1, d + 1, k - 1, d + 1))
-    for a in range(k - 1):
-        for b in range(a, k - 1):
-            weight = (proba * basis[:, a] * basis[:, b]).sum(axis=1) - low[:, a] * low[:, b]
-            block = (x * weight[:, None]).T @ x
-            hessian[a, :, b, :] = block
-            hessian[b, :, a, :] = block
-    hessian = hessian.reshape((k - 1) * (d + 1), -1)
-    # scikit-learn gives two classes one vector w, penalty |w|^2 / 2C; with w_1 = -w_2 = w / 2 that is twice this.
-    prior = np.full(d + 1, (2.0 if k == 2 else 1.0) / penalty)
-    prior[-1] = _INTERCEPT_PRECISION
-    hessian[np.diag_indices_from(hessian)] += np.tile(prior, k - 1)
-    covariance = np.linalg.inv(hessian).reshape(k - 1, d + 1, k - 1, d + 1)
-    roots = []
-    for row in basis:
-        block = np.einsum("a,aibj,b->ij", row, covariance, row)
-        roots.append(np.linalg.cholesky((block + block.T) / 2 + 1e-12 * np.trace(block) / (d + 1) * np.eye(d + 1)).T)
-    return np.stack(roots)
-
-
-def _sum_zero_basis(k: int) -> np.ndarray:
-    """Orthonormal columns (K, K - 1) that span the vectors summing to zero."""
-    from scipy.linalg import helmert
-
-    return np.asarray(helmert(k)).T

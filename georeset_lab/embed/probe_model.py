@@ -1,7 +1,7 @@
 """`Probe`: a classifier fitted on labels over frozen embeddings, with probabilities one can trust and why it is unsure.
 
-``probe.py`` makes one from a map and labels. The arithmetic is in ``probe_fit.py``, held-out scores in ``probe_cv.py``,
-maps in ``probe_map.py``, files in ``probe_store.py``.
+``probe.py`` makes one from a map and labels, ``probe_live.py`` one that follows every click. The arithmetic is in
+``probe_fit.py``, held-out scores in ``probe_cv.py``, maps in ``probe_map.py``, files in ``probe_store.py``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import numpy as np
 
 from georeset_lab.data.labels import read_labels
 from georeset_lab.embed.blocks import leave_blocks_out
+from georeset_lab.embed.conformal import ALPHA, SetRule, check_alpha, set_note
 from georeset_lab.embed.metrics import balanced_accuracy
 from georeset_lab.embed.probe_cv import CrossFit, Features, cross_fit, usual_temperature
 from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_linear, softmax
+from georeset_lab.embed.unlike import UnlikeRule, fit_unlike
 from georeset_lab.errors import InvalidOption, LabelError, ModelMismatch, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Probe:
         C of scikit-learn's ``LogisticRegression``. None: the one of least held-out log loss among 1e-3 .. 1e2.
     seed : int
         Drives the folds.
+    alpha : float
+        Share of places whose true class may be missing from their prediction set.
 
     Attributes
     ----------
@@ -47,6 +51,9 @@ class Probe:
     fit_ : LinearFit
         Weights and their spread.
     penalty_, temperature_, plain_temperature_ : float
+    sets_ : SetRule or None.  set_note_ : str, what the prediction sets hold for, or why there are none.
+    unlike_ : UnlikeRule or None
+        How far from all labels is too far; None if they lie in one block.
     report_ : pandas.DataFrame or None.  notes_ : tuple of str, what the labels did not allow.
     provenance_ : dict
         Of the embeddings (model, model_hash, data, ...), the labels, the folds and the seed.
@@ -62,16 +69,21 @@ class Probe:
     ['water', 'town']
     """
 
-    def __init__(self, *, penalty: float | None = None, seed: int = 0) -> None:
+    def __init__(self, *, penalty: float | None = None, seed: int = 0, alpha: float = ALPHA) -> None:
+        check_alpha(alpha)
         if penalty is not None and not penalty > 0:
             raise InvalidOption(f"penalty={penalty!r}; C must be above zero, or None to choose it by held-out loss.")
         self.penalty = penalty
         self.seed = seed
+        self.alpha = alpha
         self.classes_: tuple[str, ...] = ()
         self.fit_: LinearFit | None = None
         self.penalty_ = float("nan")
         self.temperature_ = 1.0
         self.plain_temperature_ = 1.0
+        self.sets_: SetRule | None = None
+        self.set_note_ = ""
+        self.unlike_: UnlikeRule | None = None
         self.report_: pd.DataFrame | None = None
         self.notes_: tuple[str, ...] = ()
         self.provenance_: dict[str, Any] = {}
@@ -88,8 +100,8 @@ class Probe:
         variance : (n, D), optional
             Of the posterior; for the temperature.
         groups : (n,) int, optional
-            Place of each sample; whole groups are held out to choose penalty and temperature. Without them C is the
-            given one, or 0.1, and the temperature 1.
+            Place of each sample; whole groups are held out to choose penalty, temperature and prediction sets. Without
+            them C is the given one, or 0.1, the temperature 1, and there are no sets.
 
         Raises
         ------
@@ -109,7 +121,8 @@ class Probe:
             if n >= 2:
                 fold = leave_blocks_out(groups, codes, n, seed=self.seed)
                 splits = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n)]
-        self.fit_features(Features.of(x, variance), codes.ravel(), tuple(str(c) for c in classes), splits)
+        units = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+        self.fit_features(Features.of(x, variance), codes.ravel(), tuple(str(c) for c in classes), splits, units)
         return self
 
     def fit_features(
@@ -118,17 +131,20 @@ class Probe:
         codes: np.ndarray,
         classes: tuple[str, ...],
         splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        units: np.ndarray | None = None,
     ) -> CrossFit:
-        """Fit on samples that are standardised already, with folds; what `fit` and `fit_probe` end in."""
+        """Fit on samples that are standardised already, with folds and blocks; what `fit` and `fit_probe` end in."""
         check_classes(classes)
         penalties = PENALTIES if self.penalty is None else (self.penalty,)
-        cross = cross_fit(features, codes, splits, n_classes=len(classes), penalties=penalties)
+        cross = cross_fit(features, codes, splits, n_classes=len(classes), penalties=penalties, alpha=self.alpha)
         standard = {"center": features.center, "scale": features.scale}
-        fit = fit_linear(features.x, codes, n_classes=len(classes), penalty=cross.penalty, **standard)
+        fit = fit_linear(*features.fitted_on(codes), n_classes=len(classes), penalty=cross.penalty, **standard)
         self.fit_ = fit.with_spread(features.x)
         self.classes_, self.penalty_, self.plain_temperature_ = classes, cross.penalty, cross.plain_temperature
         usual = usual_temperature(self.fit_, features.variance)
         self.temperature_ = cross.temperature if cross.temperature is not None else usual
+        self.sets_, self.set_note_ = cross.sets, set_note(cross.sets, cross.tested, classes, alpha=self.alpha)
+        self.unlike_ = None if units is None else fit_unlike(self.fit_.standardise(features.x), units)
         return cross
 
     def predict_proba(self, x: np.ndarray, variance: np.ndarray | None = None) -> np.ndarray:
@@ -137,6 +153,19 @@ class Probe:
         if variance is None:
             return softmax(fit.logits(np.asarray(x)) / self.plain_temperature_)
         return softmax(fit.moderated(np.asarray(x), variance) / self.temperature_)
+
+    def prediction_sets(self, x: np.ndarray, variance: np.ndarray | None = None) -> np.ndarray:
+        """Classes (n, K) bool that may be the true one, of posterior means (n, D) and their variances, if known.
+
+        Raises
+        ------
+        InvalidOption
+            Too few labels could be held out.
+        """
+        fit = self._fitted(np.asarray(x).shape[-1])
+        if self.sets_ is None:
+            raise InvalidOption(f"This probe has {self.set_note_}. Label more places, in several blocks of ground.")
+        return self.sets_.sets(softmax(fit.moderated(np.asarray(x), variance) / self.temperature_))
 
     def predict(self, emb: Embeddings | np.ndarray, *, uncertainty: bool = True, force: bool = False) -> Any:
         """Class map of embeddings, with probabilities and the reasons for doubt.
@@ -153,10 +182,21 @@ class Probe:
         Returns
         -------
         xarray.Dataset, dims (y, x), with CRS
-            ``label`` int16 (position in ``attrs["classes"]``), ``probability`` (class, y, x), ``entropy`` in nats
-            (0 .. ln K), and with ``uncertainty`` also ``input_uncertainty`` and ``weight_uncertainty``: standard
-            deviation, in logits, of the winning class due to the encoder (another sensor or date would help) and due
-            to the labels (more of them would help). NaN, and -1 in ``label``, where nothing was observed.
+            ``label`` int16 (position in ``attrs["classes"]``), ``confidence`` (its probability), ``probability``
+            (class, y, x), ``entropy`` in nats (0 .. ln K), and with ``uncertainty`` also
+
+            - ``doubt_sensor``, ``doubt_labels``, ``doubt_overlap``: 1 - confidence, the chance that the class is wrong,
+              in three parts that add up: another sensor or date, more labels, or another legend would help. ``cause``
+              int8: which is the largest, named in its ``attrs["classes"]``. `share_doubt` says how.
+            - ``prediction_set`` (class, y, x) bool: classes that may be the true one, and ``set_size``, their number;
+              ``attrs["sets"]`` says for how many places it holds. Absent with too few labels.
+            - ``unlike`` bool: farther from all labels than they are from each other. Absent if they lie in one block.
+            - ``input_uncertainty`` and ``weight_uncertainty``: standard deviation, in logits, of the winning class due
+              to the encoder and due to few labels.
+
+            Where nothing was observed: NaN, -1 in ``label`` and ``cause``, False, and a set size of 0. Where the variance
+            of the embedding is unknown, so are ``input_uncertainty`` and ``doubt_sensor`` (NaN); where that of the weights
+            was left out (`LAPLACE_LIMIT`), so are ``weight_uncertainty`` and ``doubt_labels``.
             For an array: labels (n,) as text.
 
         Raises
@@ -191,7 +231,9 @@ class Probe:
         """Scores on held-out places, of the embedding and of the cheap baselines on the same pixels and folds.
 
         For each metric the mean and, as ``<metric>_sd``, the standard deviation over the folds, each scored with the
-        penalty and temperature that the other folds would choose. ``report.attrs["notes"]``: what the labels forbade.
+        penalty and temperature that the other folds would choose. ``coverage`` is the share of held-out places whose true
+        class is in its prediction set, ``set_size`` the mean number of classes in one, from folds within folds.
+        ``report.attrs["notes"]``: what the labels forbade.
         """
         if self.report_ is None:
             raise InvalidOption("This probe has no report: it was fitted on arrays. Use fit_probe(emb, labels).")

@@ -82,8 +82,9 @@ def report_table(rows: Mapping[str, CrossFit], *, n_labels: int, n_folds: int, n
     for name, cross in rows.items():
         row: dict[str, float] = {}
         for metric in METRICS:
-            values = cross.fold_scores.get(metric, np.array([np.nan]))
-            row[metric] = float(values.mean())
+            values = cross.fold_scores.get(metric, np.array([]))
+            values = values[np.isfinite(values)]
+            row[metric] = float(values.mean()) if values.size else float("nan")
             row[f"{metric}_sd"] = float(values.std(ddof=1)) if values.size > 1 else float("nan")
         table[name] = row | {
             "C": cross.penalty,

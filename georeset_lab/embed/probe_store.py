@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.embed.conformal import ALPHA, SetRule
 from georeset_lab.embed.probe_fit import LinearFit
+from georeset_lab.embed.unlike import UnlikeRule
 from georeset_lab.errors import CheckpointError, InvalidOption
 from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
 
@@ -39,6 +41,11 @@ def save_probe(probe: Probe, path: str | Path) -> Path:
     arrays = {name: np.ascontiguousarray(getattr(probe.fit_, name)) for name in _NAMES}
     if probe.fit_.spread is not None:
         arrays["spread"] = np.ascontiguousarray(probe.fit_.spread)
+    sets, unlike = probe.sets_, probe.unlike_
+    if sets is not None:
+        arrays["set_limits"] = sets.limits
+    if unlike is not None:
+        arrays["prototypes"] = np.ascontiguousarray(unlike.prototypes)
     payload = save(arrays)
     report = probe.report_
     card = {
@@ -48,6 +55,10 @@ def save_probe(probe: Probe, path: str | Path) -> Path:
         "temperature": probe.temperature_,
         "plain_temperature": probe.plain_temperature_,
         "seed": probe.seed,
+        "alpha": probe.alpha,
+        "set_note": probe.set_note_,
+        "sets": None if sets is None else {"alpha": sets.alpha, "by_class": sets.by_class, "n": sets.n},
+        "unlike_limit": None if unlike is None else unlike.limit,
         "notes": list(probe.notes_),
         "provenance": probe.provenance_,
         "report": None if report is None else report.replace({np.nan: None}).to_dict(orient="index"),
@@ -86,9 +97,14 @@ def load_probe(path: str | Path) -> Probe:
     try:
         arrays = load(payload)
         fit = LinearFit(**{n: arrays[n] for n in _NAMES}, penalty=card["penalty"], spread=arrays.get("spread"))
+        # A probe that was saved before there were sets has none.
+        sets = SetRule(arrays["set_limits"], **card["sets"]) if card.get("sets") else None
+        far = card.get("unlike_limit")
+        unlike = None if far is None else UnlikeRule(arrays["prototypes"], far)
     except (SafetensorError, KeyError, TypeError) as err:
         raise CheckpointError(f"{folder / _ARRAYS} holds no probe of this version: {err}") from err
-    probe = Probe(seed=card["seed"])
+    probe = Probe(seed=card["seed"], alpha=card.get("alpha", ALPHA))
+    probe.sets_, probe.unlike_, probe.set_note_ = sets, unlike, card.get("set_note", "")
     probe.fit_, probe.classes_ = fit, tuple(card["classes"])
     probe.penalty_, probe.temperature_ = card["penalty"], card["temperature"]
     probe.plain_temperature_ = card["plain_temperature"]

@@ -1,4 +1,7 @@
-"""What a user points at (points, an area, a vector) becomes one Gaussian and the pixels it was taken from."""
+"""What a user points at (points, an area, a vector) becomes one Gaussian and the pixels it was taken from.
+
+Several examples, each with a Gaussian of its own, are put together in ``examples.py``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from georeset_lab.errors import InvalidOption, LabelError, NothingObserved, Outs
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
 
-__all__ = ["MAX_PRECISION", "Form", "Query", "form_of_query", "make_query"]
+__all__ = ["MAX_PRECISION", "Form", "Query", "examples_in", "form_of_query", "make_query"]
 
 Form = Literal["at", "like", "vector"]
 
@@ -42,6 +45,23 @@ def form_of_query(value: Any) -> tuple[Form, Any]:
     if isinstance(value, list | tuple | np.ndarray):
         return "at", value
     return "like", value
+
+
+def examples_in(value: Any) -> list[Any]:
+    """The examples of a value: the elements of a list, or the value itself if it is a single one.
+
+    Two bare numbers are a point, and an array is one example (a point, points of one thing, or a vector).
+
+    >>> examples_in([(-72.5, -38.8), (-72.4, -38.8)])
+    [(-72.5, -38.8), (-72.4, -38.8)]
+    >>> examples_in((-72.5, -38.8))
+    [(-72.5, -38.8)]
+    """
+    if not isinstance(value, list | tuple):
+        return [value]
+    if len(value) == 2 and all(isinstance(v, int | float | np.number) for v in value):
+        return [value]
+    return list(value)
 
 
 def make_query(emb: Embeddings, form: Form, value: Any) -> Query:

@@ -1,4 +1,7 @@
-"""`similar`: which places look like this one? The pass over the pixels is in ``scan.py``, ranking in ``places.py``."""
+"""`similar`: which places look like this one? The pass over the pixels is in ``scan.py``, ranking in ``places.py``.
+
+How several examples, for and against, become one score is in ``examples.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.embed.examples import Passes
 from georeset_lab.embed.places import cell_phase, rank_places
-from georeset_lab.embed.query import Form, form_of_query, make_query
-from georeset_lab.embed.scan import Score, scan
-from georeset_lab.embed.tiles import PIXELS_PER_CELL
+from georeset_lab.embed.query import Form, Query, examples_in, form_of_query, make_query
+from georeset_lab.embed.scan import Score
 from georeset_lab.errors import InvalidOption, NothingObserved
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ def similar(
     k: int = 20,
     score: Score = "cosine",
     place_cells: int = 3,
+    passes: Passes | None = None,
 ) -> Similar:
     """Score of every pixel against a query, and the k best places that do not overlap.
 
@@ -58,12 +62,13 @@ def similar(
     at : (lon, lat) or list of such pairs
         The pixels that hold these points, in degrees.
     like : shapely geometry, GeoJSON dict, GeoSeries or GeoDataFrame
-        All pixels inside; lon/lat unless it carries a CRS.
+        All pixels inside; lon/lat unless it carries a CRS. Or a list of examples, each a (lon, lat) pair, a geometry or a
+        vector, that need not show the same thing.
     vector : array, shape (D,)
         A posterior mean from elsewhere, for example another scene encoded by the same model.
         Give exactly one of ``at``, ``like``, ``vector``.
-    not_like : any of these forms
-        What the places should not resemble; its score is subtracted.
+    not_like : any of these forms, or a list of examples
+        What the places should not resemble; see the notes.
     k : int
         Number of places; fewer are returned if the map holds no more.
     score : {"cosine", "pmi"}
@@ -76,6 +81,8 @@ def similar(
         higher than two that are only not known to differ. Scores of different queries compare only with ``"pmi"``.
     place_cells : int
         Side of a place, in cells of 6 pixels anchored in the CRS: 3 is 180 m on a 10 m map.
+    passes : Passes, optional
+        Score maps of earlier calls with the same embeddings and score: an example that is in there is not scored again.
 
     Returns
     -------
@@ -101,15 +108,21 @@ def similar(
     s = 1/2 sum_d [log L1 + log L2 - log L + eta^2/L - eta1^2/L1 - eta2^2/L2] with posterior precisions L1, L2,
     L = L1 + L2 - 1, eta = eta1 + eta2: the log of the integral of q1(z) q2(z) / p(z) for the prior p = N(0, I); ours.
 
-    The pass reads each pixel once. Extra memory is 4 bytes per pixel, beside the fused map that ``emb`` keeps.
+    Each example of a list has a Gaussian and a pass of its own, and `georeset_lab.embed.examples.combine` makes one score
+    of theirs: with "pmi" the log of the mean evidence of the examples for, times the probability that it is one of them
+    rather than one of those against; with "cosine" the difference of the two means.
+
+    A pass reads each pixel once. Extra memory is 4 bytes per pixel and example, beside the fused map that ``emb`` keeps.
     """
     form, value = _one_query(at, like, vector)
     _check_options(emb, k, score, place_cells)
-    query = make_query(emb, form, value)
-    unlike = None if not_like is None else make_query(emb, *form_of_query(not_like))
+    likes = _examples(emb, value, "like") if form == "like" else [make_query(emb, form, value)]
+    unlikes = [] if not_like is None else _examples(emb, not_like, "not_like")
     phase = cell_phase(emb.grid)
-    result = scan(emb, query, unlike, score=score, cell_px=PIXELS_PER_CELL, phase=phase)
-    used = [q for q in (query, unlike) if q is not None]
+    if passes is None or passes.emb is not emb or passes.score != score:
+        passes = Passes(emb, score, keep=0)
+    result = passes.scan(likes, unlikes, phase=phase)
+    used = [*likes, *unlikes]
     exclude = np.concatenate([q.rows for q in used]), np.concatenate([q.cols for q in used])
     places = rank_places(emb, result, k=k, side=place_cells, phase=phase, exclude=exclude)
     return Similar(map=_as_map(emb, result.scores, score), places=places)
@@ -122,6 +135,15 @@ def _one_query(at: Any, like: Any, vector: Any) -> tuple[Form, Any]:
         named = " and ".join(name for name, _ in given) or "none"
         raise InvalidOption(f"similar() needs exactly one of at=, like=, vector=; it got {named}.")
     return given[0]
+
+
+def _examples(emb: Embeddings, value: Any, name: str) -> list[Query]:
+    found = [make_query(emb, *form_of_query(one)) for one in examples_in(value)]
+    if not found:
+        raise InvalidOption(
+            f"{name}= is an empty list. Give at least one (lon, lat) pair, geometry or vector, or None."
+        )
+    return found
 
 
 def _check_options(emb: Embeddings, k: int, score: str, place_cells: int) -> None:

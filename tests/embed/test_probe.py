@@ -16,10 +16,13 @@ from odc.geo.xr import xr_coords
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.data.scene import Scene
+from georeset_lab.embed import probe_fit
 from georeset_lab.embed.embeddings import Embeddings, Expert
 from georeset_lab.embed.probe import Probe, fit_probe
-from georeset_lab.embed.probe_cv import Features, cross_fit
+from georeset_lab.embed.probe_cv import LOOK_WEIGHT, Features, cross_fit
+from georeset_lab.embed.probe_data import gather_alone
 from georeset_lab.embed.probe_fit import fit_linear, fit_temperature, softmax
+from georeset_lab.embed.probe_solver import solve
 from georeset_lab.errors import (
     CheckpointError,
     InvalidOption,
@@ -72,6 +75,49 @@ def as_points(truth: np.ndarray, step: int = 7) -> gpd.GeoDataFrame:
     )
 
 
+def two_sensors(seed: int = 0) -> tuple[Embeddings, np.ndarray]:
+    """The planted classes as a sure sensor sees them in half of the dimensions, and an unsure one in the others."""
+    emb, truth = planted(seed, noise=0.3)
+    half = np.arange(DIM) < DIM // 2
+    mean = np.asarray(emb.mean.values).transpose(1, 2, 0)
+    experts = {}
+    for name, sees, var in (("s2", half, 0.1), ("s1", ~half, 0.4)):
+        tau = np.where(sees, 1 / var - 1, 0.0) * np.ones_like(mean)
+        experts[name] = Expert((tau * mean).astype("f4"), tau.astype("f4"))
+    return Embeddings(experts, emb.grid, attrs=dict(emb.attrs)), truth
+
+
+def test_a_probe_that_saw_each_sensor_alone_holds_when_one_is_gone():
+    emb, truth = two_sensors()
+    labels, gone = as_points(truth), emb.without("s2")
+    whole, partial = (fit_probe(emb, labels, partial=p) for p in (False, True))
+    assert partial.score(emb, as_raster(truth)) > whole.score(emb, as_raster(truth)) - 0.01
+    assert partial.score(gone, as_raster(truth)) > whole.score(gone, as_raster(truth)) + 0.1
+
+
+def test_each_sensor_alone_is_fitted_on_and_not_scored():
+    emb, truth = two_sensors()
+    n = len(as_points(truth))
+    assert fit_probe(emb, as_points(truth)).report["labels"].iloc[0] == n
+    features = Features.of(np.zeros((n, 2)), partial=[np.ones((n, 2)), np.full((n, 2), 2.0)])
+    x, y, weight = features.fitted_on(np.arange(n), np.array([3, 1]))
+    assert x[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
+    assert y.tolist() == [3, 1, 3, 1, 3, 1]
+    assert weight.tolist() == [1, 1] + [LOOK_WEIGHT] * 4
+    assert Features.of(np.zeros((n, 2))).fitted_on(np.arange(n))[2] is None
+
+
+def test_a_sample_of_weight_two_is_two_samples():
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(30, 3)), np.arange(30) % 3, np.where(np.arange(30) < 10, 2.0, 1.0)
+    how = {"n_classes": 3, "penalty": 0.3, "center": np.zeros(3), "scale": np.ones(3)}
+    once = fit_linear(x, y, weight, **how)
+    twice = fit_linear(np.concatenate([x, x[:10]]), np.concatenate([y, y[:10]]), **how)
+    np.testing.assert_allclose(once.weights, twice.weights, atol=1e-3)
+    w = solve(x, y, weight, n_classes=3, penalty=0.3)
+    np.testing.assert_allclose(w[:, :-1], twice.weights, atol=0.01)
+
+
 def test_planted_classes_are_recovered_from_points():
     emb, truth = planted(noise=0.25)
     result = fit_probe(emb, as_points(truth)).predict(emb)
@@ -114,9 +160,14 @@ def test_unobserved_pixels_are_minus_one_and_nan():
     probe = fit_probe(emb, as_points(truth))
     result = probe.predict(emb)
     assert (result["label"].values == -1).sum() == 600
-    for name in ("probability", "entropy", "input_uncertainty", "weight_uncertainty"):
+    floats = [name for name in result if result[name].dtype == np.float32]
+    assert len(floats) == 8
+    for name in floats:
         hidden = np.isnan(result[name].values).reshape(-1, SIDE, SIDE)
         assert (hidden == ~emb.observed).all()
+    dark = {k: result[k].values[~emb.observed] for k in ("label", "cause", "set_size", "unlike")}
+    assert [np.unique(v).tolist() for v in dark.values()] == [[-1], [-1], [0], [False]]
+    assert not result["prediction_set"].values[:, ~emb.observed].any()
     assert any("not observed and are left out" in note for note in probe.notes_)
 
 
@@ -223,7 +274,117 @@ def test_moderation_changes_how_sure_but_not_which():
     probe = fit_probe(emb, as_points(truth))
     plain, full = probe.predict(emb, uncertainty=False), probe.predict(emb)
     np.testing.assert_array_equal(plain["label"], full["label"])
-    assert set(full) - set(plain) == {"input_uncertainty", "weight_uncertainty"}
+    np.testing.assert_allclose(full["confidence"], full["probability"].max("class"), atol=1e-6)
+    doubts = {"doubt_sensor", "doubt_labels", "doubt_overlap", "cause", "input_uncertainty", "weight_uncertainty"}
+    assert set(full) - set(plain) == doubts | {"prediction_set", "set_size", "unlike"}
+
+
+def test_sets_doubts_and_unlike_lie_on_the_map():
+    emb, truth = planted(noise=1.0)
+    probe = fit_probe(emb, as_points(truth))
+    result = probe.predict(emb)
+    parts = sum(result[f"doubt_{part}"] for part in ("sensor", "labels", "overlap"))
+    np.testing.assert_allclose(parts, 1 - result["confidence"], atol=1e-5)
+    sets, label = result["prediction_set"].values, result["label"].values
+    assert sets.dtype == bool
+    np.testing.assert_array_equal(sets.sum(axis=0), result["set_size"])
+    assert np.take_along_axis(sets, label[None].astype(int), axis=0).all()
+    names = np.array(result.attrs["classes"])
+    code = np.searchsorted(names, np.array(NAMES))[truth]
+    assert np.take_along_axis(sets, code[None], axis=0).mean() == pytest.approx(0.92, abs=0.06)
+    assert (
+        result.attrs["sets"]
+        == probe.set_note_
+        == "prediction sets hold the true class in 90% of the places of each class"
+    )
+    assert probe.set_note_ in probe.notes_
+    assert result["cause"].attrs["classes"][1] == "too few labels"
+    assert len(result["cause"].attrs["flag_meanings"].split()) == 3
+    assert result["unlike"].values.mean() == pytest.approx(0.05, abs=0.04)
+    mean, variance, _ = emb.vectors()
+    expected = probe.prediction_sets(mean, variance).reshape(*emb.shape, 3).transpose(2, 0, 1)
+    assert (sets == expected).mean() > 0.9999  # single against double precision
+
+
+def test_a_place_unlike_any_label_is_said_to_be():
+    emb, truth = planted()
+    mean = emb.vectors()[0].reshape(SIDE, SIDE, DIM).copy()
+    mean[-10:] += 5
+    unlike = fit_probe(emb, as_points(truth)).predict(build(mean))["unlike"].values
+    assert unlike[-10:].all()
+    assert unlike[:-10].mean() < 0.15
+
+
+def test_few_labels_give_one_limit_for_all_then_no_sets():
+    emb, truth = planted()
+    points = as_points(truth)
+    rare = points[(points["label"] != "lac") | (points.groupby("label").cumcount() < 5)]
+    probe = fit_probe(emb, rare)
+    assert not probe.sets_.by_class
+    assert "not of each class: 'lac' below 9 labels" in probe.set_note_
+    bare = fit_probe(emb, points.groupby("label").head(2))
+    assert bare.sets_ is None
+    result = bare.predict(emb)
+    assert "prediction_set" not in result
+    assert "no prediction sets" in result.attrs["sets"]
+    assert np.isnan(bare.report.loc["embedding", "coverage"])
+    with pytest.raises(InvalidOption, match="no prediction sets: 6 labels"):
+        bare.prediction_sets(emb.vectors()[0])
+
+
+def test_alpha_is_the_share_that_may_be_missed():
+    emb, truth = planted(noise=1.5)
+    strict, loose = (fit_probe(emb, as_points(truth), alpha=a) for a in (0.05, 0.3))
+    assert float(strict.predict(emb)["set_size"].mean()) > float(loose.predict(emb)["set_size"].mean()) + 0.3
+    assert "95%" in strict.set_note_
+    with pytest.raises(InvalidOption, match="alpha=0"):
+        fit_probe(emb, as_points(truth), alpha=0)
+
+
+def test_the_report_says_what_the_sets_cover_elsewhere():
+    emb, truth = planted(noise=1.5)
+    report = fit_probe(emb, as_raster(truth), max_per_class=100).report
+    assert report.loc["embedding", "coverage"] == pytest.approx(0.9, abs=0.05)
+    assert 1 <= report.loc["embedding", "set_size"] <= 3
+    assert report.loc["embedding", "coverage_sd"] > 0
+
+
+def test_an_unknown_variance_is_unknown_doubt():
+    """Published embeddings come without variances."""
+    emb, truth = planted(noise=1.0)
+    mean = emb.vectors()[0].reshape(SIDE, SIDE, DIM)
+    foreign = build(mean)
+    foreign.__dict__["_fused"] = (mean, np.full_like(mean, np.nan), np.ones((SIDE, SIDE), bool))
+    result = fit_probe(foreign, as_points(truth)).predict(foreign)
+    assert result["doubt_sensor"].isnull().all()
+    assert result["input_uncertainty"].isnull().all()
+    np.testing.assert_allclose(result["doubt_labels"] + result["doubt_overlap"], 1 - result["confidence"], atol=1e-5)
+    assert set(np.unique(result["cause"])) <= {1, 2}
+    names = np.array(result.attrs["classes"])
+    assert (names[result["label"].values] == np.array(NAMES)[truth]).mean() > 0.7
+
+
+def test_a_spread_that_is_left_out_is_unknown_doubt(monkeypatch):
+    """Too many classes and dimensions for the Hessian: what few labels leave open is not known to be nothing."""
+    monkeypatch.setattr(probe_fit, "LAPLACE_LIMIT", 1)
+    emb, truth = planted(noise=1.0)
+    result = fit_probe(emb, as_points(truth)).predict(emb)
+    assert result["doubt_labels"].isnull().all()
+    assert result["weight_uncertainty"].isnull().all()
+    np.testing.assert_allclose(result["doubt_sensor"] + result["doubt_overlap"], 1 - result["confidence"], atol=1e-5)
+    assert set(np.unique(result["cause"])) <= {0, 2}
+
+
+def test_each_sensor_alone_is_read_as_it_would_be_fused_alone(tmp_path):
+    emb, _ = two_sensors()
+    pixels = np.array([5, 1000, 17, 5183])
+    expected = np.stack([emb.only(name).vectors()[0][pixels] for name in emb.modalities])
+    np.testing.assert_array_equal(gather_alone(emb, pixels), expected)
+    stored = emb.to_zarr(tmp_path / "emb.zarr")
+    np.testing.assert_allclose(gather_alone(stored, pixels), expected, atol=1e-6)
+    low = emb.astype("int8")
+    same = np.stack([low.only(name).vectors()[0][pixels] for name in low.modalities])
+    np.testing.assert_array_equal(gather_alone(low, pixels), same)
 
 
 def test_uniform_noise_of_the_encoder_is_not_counted_twice():
@@ -340,6 +501,7 @@ def test_arrays_work_as_in_scikit_learn():
     assert probe.classes_ == ("a", "b", "c")
     assert probe.score(x, y) == pytest.approx((probe.predict(x) == y).mean(), abs=0.02)
     assert probe.score(x, y) > 0.7
+    assert probe.prediction_sets(x)[np.arange(150), np.arange(150) % 3].mean() > 0.85
     np.testing.assert_allclose(probe.predict_proba(x).sum(axis=1), 1)
     with pytest.raises(InvalidOption, match="has no report"):
         _ = probe.report
@@ -443,8 +605,9 @@ def test_a_constant_map_gives_a_constant_answer():
     emb, truth = planted()
     probe = fit_probe(emb, as_points(truth))
     result = probe.predict(build(np.tile(np.arange(DIM) / DIM, (40, 40, 1))))
-    for name in ("probability", "entropy", "input_uncertainty", "weight_uncertainty"):
-        assert np.ptp(result[name].values.reshape(-1, 1600), axis=1).max() < 1e-6
+    for name in result:
+        values = result[name].values.reshape(-1, 1600).astype(float)
+        assert np.ptp(values, axis=1).max() < 1e-6
 
 
 def test_doubt_of_the_encoder_and_of_the_labels_lie_where_they_were_planted():
@@ -458,6 +621,28 @@ def test_doubt_of_the_encoder_and_of_the_labels_lie_where_they_were_planted():
     assert float(hazy["input_uncertainty"].median()) > 2 * float(plain["input_uncertainty"].median())
     assert float(odd["weight_uncertainty"].median()) > 2 * float(plain["weight_uncertainty"].median())
     assert float(hazy["entropy"].median()) > float(plain["entropy"].median())
+
+
+def test_each_cause_is_named_where_it_was_planted():
+    """Haze over the north; a legend with two names for one thing; and few labels, then many."""
+    emb, truth = planted(noise=0.2)
+    mean, var = emb.vectors()[0].reshape(SIDE, SIDE, DIM), np.full((SIDE, SIDE, DIM), 0.02)
+    var[:24] = 0.98
+    hazy = build(mean, var)
+    labels = as_points(truth)
+    causes = fit_probe(hazy, labels, penalty=1.0).predict(hazy)["cause"].values
+    assert (causes[:24] == 0).mean() > (causes[30:] == 0).mean() + 0.5
+    twins = as_points(truth, step=3)
+    rng = np.random.default_rng(0)
+    swap = {"lac": "forêt", "forêt": "lac"}
+    twins["label"] = [swap.get(n, n) if rng.random() < 0.5 else n for n in twins["label"]]
+    sure = build(mean, 0.001)
+    result = fit_probe(sure, twins).predict(sure)
+    mixed = truth != 2
+    assert (result["cause"].values[mixed] == 2).mean() > 0.75
+    assert float(result["doubt_overlap"].values[mixed].mean()) > 0.25
+    few = fit_probe(sure, labels.groupby("label").head(2), penalty=1.0).predict(sure)
+    assert (few["cause"].values == 1).mean() > 0.9
 
 
 def test_names_of_classes_are_escaped_in_html():

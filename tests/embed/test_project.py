@@ -1,13 +1,16 @@
-"""Points for the eye: the draw, exact neighbours, and UMAP in a process that can be given up."""
+"""Points for the eye: the draw, and UMAP in a process that can be given up and takes one job after the other."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from georeset_lab.embed.project import UmapWorker, nearest, sample_points
+from georeset_lab.embed import project
+from georeset_lab.embed.project import UmapWorker, sample_points
 from georeset_lab.errors import NothingObserved
 
 
@@ -28,17 +31,6 @@ def test_nothing_observed_is_refused():
         sample_points(np.zeros((3, 3), bool))
 
 
-def test_neighbours_are_exact_and_start_with_the_point_itself():
-    vectors = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    vectors[1] = vectors[0] * 2  # the same direction: distance 0, yet itself comes first
-    index, distance = nearest(vectors, 4)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    full = 1 - unit @ unit.T
-    np.fill_diagonal(full, -1)
-    assert (index[:, 0] == np.arange(60)).all()
-    np.testing.assert_allclose(distance[:, 1:], np.clip(np.sort(full, axis=1)[:, 1:4], 0, None), atol=1e-6)
-
-
 def test_a_layout_that_is_not_ready_is_given_up_and_its_process_ends():
     with UmapWorker() as umap:
         umap.give(np.random.default_rng(0).normal(size=(100, 4)))
@@ -46,6 +38,43 @@ def test_a_layout_that_is_not_ready_is_given_up_and_its_process_ends():
         assert umap.result(within_s=0.05) is None
         assert time.monotonic() - start < 5
     assert umap._process.poll() is not None
+    assert not umap._root.exists()
+
+
+def test_a_worker_that_has_ended_takes_nothing_and_answers_nothing():
+    with UmapWorker() as umap:
+        umap._process.kill()
+        umap._process.wait()
+        assert not umap.alive
+        job = umap.give(np.zeros((20, 3)))
+        assert umap.result(job, within_s=60) is None
+        umap.forget(job)
+
+
+@pytest.mark.slow
+def test_jobs_are_done_in_turn_a_forgotten_one_is_left_out_and_the_process_ends_with_its_owner():
+    vectors = np.random.default_rng(0).normal(size=(3, 40, 5)).astype(np.float32)
+    with UmapWorker() as umap:
+        jobs = [umap.give(v, epochs=5) for v in vectors]
+        umap.forget(jobs[1])
+        first, third = (umap.result(jobs[i], within_s=300) for i in (0, 2))
+        assert umap.warm
+        assert first.shape == third.shape == (40, 2)
+        assert not np.allclose(first, third)
+        assert umap.result(jobs[1], within_s=0) is None
+        umap._process.stdin.close()  # what the system does when the owner is killed
+        assert umap._process.wait(timeout=60) == 0
+        assert not umap._root.exists()
+
+
+@pytest.mark.slow
+def test_an_idle_worker_ends_itself(monkeypatch):
+    code = "import sys; from georeset_lab.embed import project; project.IDLE_S = 0.1; "
+    code += "project._layout = lambda *a: None; project._serve(project.Path(sys.argv[1]))"
+    real = subprocess.Popen
+    monkeypatch.setattr(project.subprocess, "Popen", lambda c, **k: real([sys.executable, "-c", code, c[-1]], **k))
+    with UmapWorker() as umap:
+        assert umap._process.wait(timeout=120) == 0
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from georeset_lab.embed import examples
 from georeset_lab.embed.embeddings import Embeddings, Expert
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.embed.scan import top_pixels
@@ -234,6 +235,73 @@ def test_not_like_turns_the_ranking_away():
         assert col > 50
 
 
+def test_examples_are_scored_each_on_its_own_and_weighed_as_evidence():
+    rng = np.random.default_rng(4)
+    emb = build(rng.normal(size=(8, 9, 6)), rng.uniform(0.2, 0.9, size=(8, 9, 6)))
+    mean, variance = (a.astype(np.float64).reshape(8, 9, 6) for a in emb.vectors()[:2])
+    for_, against = [(1, 1), (4, 7), (6, 2)], [(2, 5), (7, 8)]
+    one = {p: pmi_by_formula(mean[p], variance[p], mean, variance) for p in for_ + against}
+    evidence = [np.exp([one[p] for p in side]).mean(axis=0) for side in (for_, against)]
+    expected = np.log(evidence[0] * evidence[0] / (evidence[0] + evidence[1]))
+    like, not_like = ([lonlat(emb, *p) for p in side] for side in (for_, against))
+    got = similar(emb, like=like, not_like=not_like, score="pmi").map.values
+    np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-3)
+    alone = similar(emb, like=like, score="pmi").map.values
+    np.testing.assert_allclose(alone, np.log(evidence[0]), rtol=2e-4, atol=2e-3)
+    assert (got < alone).all()
+
+
+def test_examples_of_every_form_mix_and_one_alone_is_the_plain_query():
+    emb, target = planted()
+    corners = [emb.grid.affine * p for p in ((60, 36), (78, 36), (78, 54), (60, 54))]
+    area = gpd.GeoSeries([shapely.Polygon(corners)], crs="EPSG:32719").to_crs("EPSG:4326")[0]
+    point, vector = lonlat(emb, 15, 15), np.arange(8, dtype=np.float32)
+    for score in ("cosine", "pmi"):
+        plain = similar(emb, at=point, score=score)
+        listed = similar(emb, like=[point], score=score)
+        np.testing.assert_allclose(listed.map, plain.map, atol=1e-5)
+        assert listed.places.geometry.equals(plain.places.geometry)
+        mixed = similar(emb, like=[point, area, vector], k=1, score=score)
+        assert np.nanmin(mixed.map.values[target]) > np.nanmax(mixed.map.values[~target])
+        row, col = emb.pixel(mixed.places["lon"][0], mixed.places["lat"][0])
+        assert (abs(row - 57) <= 1, abs(col - 27) <= 1) == (True, True)  # the square that was not pointed at
+    halves = [similar(emb, like=[p]).map.values for p in (point, area)]
+    np.testing.assert_allclose(similar(emb, like=[point, area]).map, np.mean(halves, axis=0), atol=1e-5)
+
+
+def test_an_example_against_takes_nothing_from_places_unlike_it():
+    mean = np.zeros((1, 6, 4))
+    mean[0, :3, 0], mean[0, 3:, 1] = 3, 3
+    emb = build(mean, 0.05)
+    for_, against = lonlat(emb, 0, 0), lonlat(emb, 0, 3)
+    alone = similar(emb, at=for_, score="pmi").map.values[0]
+    both = similar(emb, at=for_, not_like=against, score="pmi").map.values[0]
+    np.testing.assert_allclose(both[:3], alone[:3], atol=1e-3)
+    assert (both[3:] < alone[3:] - 20).all()
+
+
+def test_an_example_that_was_scored_before_is_not_scored_again(monkeypatch):
+    emb, _ = planted()
+    counted = []
+    real = examples.scan
+    monkeypatch.setattr(examples, "scan", lambda *a, **k: counted.append(1) or real(*a, **k))
+    first, second, third = lonlat(emb, 15, 15), lonlat(emb, 40, 65), lonlat(emb, 1, 80)
+    passes = examples.Passes(emb, "pmi", keep=2)
+    got = similar(emb, like=[first], score="pmi", passes=passes)
+    got.map.values[:] = 0  # whoever asked may change what they were given
+    again = similar(emb, like=[first, second], not_like=[third], score="pmi", passes=passes)
+    assert len(counted) == 3
+    plain = similar(emb, like=[first, second], not_like=[third], score="pmi")
+    np.testing.assert_array_equal(again.map, plain.map)
+    counted.clear()
+    similar(emb, like=[third], score="pmi", passes=passes)
+    assert not counted
+    similar(emb, like=[first], score="pmi", passes=passes)  # only two are kept
+    assert len(counted) == 1
+    similar(emb, like=[third], score="cosine", passes=passes)  # those of another score do not serve
+    assert len(counted) == 2
+
+
 def test_disagreeing_examples_count_less_in_the_dimension_they_disagree_on():
     mean = np.array([[[1.0, 1.0], [1.0, -1.0], [1.0, 0.9], [0.0, 0.9]]])
     emb = build(mean, 0.05)
@@ -270,6 +338,8 @@ def test_refusals_say_what_to_do():
         (emb, {"at": (1.0, 2.0, 3.0)}, InvalidOption, "list of such pairs"),
         (emb, {"vector": np.ones(5)}, ShapeMismatch, "5 numbers, these embeddings have 8"),
         (emb, {"vector": np.zeros(8)}, InvalidOption, "points nowhere"),
+        (emb, {"like": []}, InvalidOption, "like= is an empty list"),
+        (emb, {"at": inside, "not_like": ()}, InvalidOption, "not_like= is an empty list"),
         (emb, {"at": inside, "score": "dot"}, InvalidOption, "score='dot'"),
         (emb, {"at": inside, "k": 0}, InvalidOption, "at least 1"),
         (dark, {"at": lonlat(dark, 1, 1)}, NothingObserved, "No pixel of these embeddings was observed"),

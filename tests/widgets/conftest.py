@@ -1,11 +1,14 @@
-"""One small simulated scene with embeddings whose first dimensions are the planted land cover."""
+"""One small simulated scene with embeddings whose first dimensions are the planted land cover; a JupyterLab to test in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.widgets.lab import LabServer, Notebooks, started_browser
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,30 @@ def html(story) -> str:
         prediction=story.prediction,
         timings={"encode": 1.0},
     )
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory) -> Iterator[LabServer]:
+    """One JupyterLab for all browser tests of a process."""
+    server = LabServer(tmp_path_factory.mktemp("lab"))
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def open_notebook(lab_server) -> Iterator[Notebooks]:
+    """``open_notebook(cells)`` opens and runs a fresh notebook and returns its page.
+
+    The test fails afterwards if the browser logged an error or wanted anything but map tiles from the network.
+    """
+    with started_browser() as browser:
+        notebooks = Notebooks(lab_server, browser)
+        try:
+            yield notebooks
+        finally:
+            lab_server.end_sessions()
+        wrong = notebooks.messages.wrong()
+    assert not wrong, "in the browser's console:\n" + "\n".join(wrong)

@@ -1,0 +1,91 @@
+"""Penalised logistic regression from where the last fit ended: a few milliseconds for a click. Arrays only.
+
+The objective is scikit-learn's, which ``probe_fit.py`` uses where there is time: C * sum(log loss) + |W|^2 / 2 with a free
+intercept (two classes: the penalty of the difference of their weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["solve"]
+
+MAX_PRECONDITIONED = 256
+"""Dimensions up to which the features' covariance is used to straighten the loss; beyond it costs more than it saves."""
+_TOLERANCE = 0.01  # of the straightened gradient: probabilities within about 0.01, accuracy within 0.1 points
+_MAX_ITER = 300
+_MEMORY = 10
+
+
+def solve(
+    z: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    n_classes: int,
+    penalty: float,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
+    """Weights and intercepts (K, D + 1), both summing to zero over the classes.
+
+    Parameters
+    ----------
+    z : (n, D) standardised features.  y : (n,) int, every class of which occurs.
+    weight : (n,), optional
+        What each sample counts; 1 by default.
+    penalty : float
+        C.
+    start : (K, D + 1), optional
+        Where to begin.
+
+    Notes
+    -----
+    L-BFGS in coordinates where the loss is nearly round: with mean weight p (1 - p) of about 1 / 4K, its Hessian is near
+    X^T X / 4K + I / C = L L^T for every class, and v = L^T w. That takes 10 to 40 steps instead of 30 to 190 (50 to 1500
+    samples of 64 dimensions, C of 0.1 and 1, Chile chip of terramind-chips), and 2 to 7 after one more click.
+    """
+    from scipy.optimize import minimize
+
+    n, d = z.shape
+    x = np.concatenate([z, np.ones((n, 1))], axis=1)
+    # Weights of two classes are w / 2 and -w / 2: |w|^2 / 2C is then the sum of both squares over C.
+    ridge = np.full(d + 1, (2.0 if n_classes == 2 else 1.0) / penalty)
+    ridge[-1] = 0
+    counts = np.ones((n, 1)) if weight is None else weight[:, None]
+    into, out_of, pulled = _coordinates(np.sqrt(counts) * x, ridge, n_classes)
+    x_t, rows = np.ascontiguousarray(x.T), np.arange(n)
+    hot = np.zeros((n, n_classes))
+    hot[rows, y] = 1
+
+    def loss(v: np.ndarray) -> tuple[float, np.ndarray]:
+        w = out_of(v.reshape(n_classes, d + 1))
+        logits = x @ w.T
+        logits -= logits.max(axis=1, keepdims=True)
+        right = logits[rows, y] @ counts[:, 0]
+        np.exp(logits, out=logits)
+        total = logits.sum(axis=1, keepdims=True)
+        logits /= total
+        logits -= hot
+        logits *= counts
+        gradient = pulled((x_t @ logits).T + w * ridge)
+        return float(np.log(total[:, 0]) @ counts[:, 0] - right + 0.5 * (w**2 * ridge).sum()), gradient.ravel()
+
+    first = np.zeros((n_classes, d + 1)) if start is None else start
+    options = {"maxiter": _MAX_ITER, "gtol": _TOLERANCE, "ftol": 1e-9, "maxcor": _MEMORY}
+    found = minimize(loss, into(first).ravel(), jac=True, method="L-BFGS-B", options=options)
+    w = out_of(found.x.reshape(n_classes, d + 1))
+    return w - w.mean(axis=0)
+
+
+_Map = Callable[[np.ndarray], np.ndarray]
+
+
+def _coordinates(x: np.ndarray, ridge: np.ndarray, n_classes: int) -> tuple[_Map, _Map, _Map]:
+    """From weights (K, D + 1) to coordinates in which the loss is nearly round, back, and for gradients."""
+    if x.shape[1] > MAX_PRECONDITIONED + 1:
+        return (lambda w: w,) * 3
+    root = np.linalg.cholesky(x.T @ x / (4 * n_classes) + np.diag(np.maximum(ridge, 1e-3)))
+    inverse = np.linalg.inv(root)
+    return (lambda w: w @ root), (lambda v: v @ inverse), (lambda g: g @ inverse.T)

@@ -1,0 +1,68 @@
+"""Legends of map layers: what a colour means, in which unit. Escaped HTML; looks are in ``embedding_map.css``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from georeset_lab.widgets.page_images import hexes
+
+STOPS = 16
+"""Colours that a bar is drawn from; the browser blends between them."""
+
+
+def bar_legend(
+    name: str, palette: np.ndarray, low: float, high: float, *, unit: str = "", ends: tuple[str, str] = ("", "")
+) -> str:
+    """Continuous scale.
+
+    Parameters
+    ----------
+    palette : (256, 3) uint8, from ``low`` to ``high``
+    unit : str
+        Behind the name; empty or "1" for a bare number.
+    ends : what the two ends mean, in a word or two.
+    """
+    chosen = hexes(palette)[:: max(1, len(palette) // STOPS)] + hexes(palette[-1:])
+    values = [f"{v:.3g}" for v in (low, (low + high) / 2, high)]
+    words = [f"{value} {escape(word)}".strip() for value, word in zip(values, (ends[0], "", ends[1]), strict=True)]
+    ticks = "".join(f"<span>{word}</span>" for word in words)
+    return _framed(
+        name, unit, f'<i class="gr-bar" style="background:linear-gradient(90deg,{",".join(chosen)})"></i><p>{ticks}</p>'
+    )
+
+
+def class_legend(name: str, classes: Sequence[str], colours: Sequence[str], shares: Sequence[float] = ()) -> str:
+    """Names beside swatches, with the share of the map behind each if given."""
+    after = [f" <small>{_percent(s)}</small>" for s in shares] or [""] * len(classes)
+    items = "".join(
+        f'<li><i style="background:{colour}"></i>{escape(str(text))}{share}</li>'
+        for text, colour, share in zip(classes, colours, after, strict=True)
+    )
+    return _framed(name, "share of the map" if shares else "", f"<ul>{items}</ul>")
+
+
+def rgb_legend(name: str, channels: Sequence[str], note: str = "") -> str:
+    """What red, green and blue show."""
+    swatches = ("#d9352b", "#3f9d3f", "#3b63d4")
+    items = "".join(
+        f'<li><i style="background:{c}"></i>{word}: {escape(text)}</li>'
+        for c, word, text in zip(swatches, ("red", "green", "blue"), channels, strict=True)
+    )
+    return _framed(name, "", f"<ul>{items}</ul>" + (f"<small>{escape(note)}</small>" if note else ""))
+
+
+def text_legend(name: str, text: str) -> str:
+    """A layer whose colours need no scale."""
+    return _framed(name, "", f"<small>{escape(text)}</small>")
+
+
+def _framed(name: str, unit: str, body: str) -> str:
+    shown = f" <small>{escape(unit)}</small>" if unit not in ("", "1") else ""
+    return f'<div class="gr-legend"><b>{escape(name)}</b>{shown} {body}</div>'
+
+
+def _percent(share: float) -> str:
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"

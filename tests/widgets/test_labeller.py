@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import georeset_lab as gl
+from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.widgets.labeller import Labeller
+from georeset_lab.widgets.state import Exploration
+
+
+@pytest.fixture(scope="module")
+def emb():
+    scene = gl.load_scene("simulated", size=(96, 96))
+    return gl.encode(scene, progress=False)
+
+
+@pytest.fixture
+def labeller(emb, tmp_path):
+    made = Labeller(Exploration(emb), LabelBook.open(tmp_path, "test"))
+    yield made
+    made.close()
+    made.book.close()
+
+
+def add_class(labeller, name):
+    labeller._name.value = name
+    labeller._add_class()
+
+
+def click(labeller, row, col):
+    place = labeller.state.place_of(row, col)
+    labeller.state.click(place.lon, place.lat)
+
+
+def two_classes(labeller):
+    for name, pixels in (("water", [(5, 5), (80, 20)]), ("land", [(60, 60), (20, 80)])):
+        add_class(labeller, name)
+        for row, col in pixels:
+            click(labeller, row, col)
+
+
+def test_clicks_get_the_chosen_class_and_the_map_follows(labeller):
+    two_classes(labeller)
+    assert labeller.book.counts == {"water": 2, "land": 2}
+    found = labeller.state.prediction
+    assert found.attrs["classes"] == ["water", "land"] or set(found.attrs["classes"]) == {"water", "land"}
+    assert found["label"].shape == (96, 96)
+    assert "cause" in found, "the doubts follow"
+    names = np.array(found.attrs["classes"])
+    assert names[found["label"].values[60, 60]] == "land"
+    colours = {f["properties"]["label"]: f["properties"]["colour"] for f in labeller.labels["features"]}
+    assert colours == labeller.class_colours
+
+
+def test_other_tools_leave_no_label(labeller):
+    add_class(labeller, "water")
+    labeller.state.tool = "look"
+    click(labeller, 10, 10)
+    assert labeller.book.counts == {"water": 0}
+
+
+def test_undo_and_redo_change_the_map_with_the_labels(labeller):
+    two_classes(labeller)
+    for _ in range(2):
+        labeller._undo.click()
+    assert labeller.book.counts["land"] == 0
+    assert labeller.state.prediction is None, "one class makes no map"
+    assert "two classes" in labeller._note.value or "one" in labeller._note.value or "probe" in labeller._note.value
+    labeller._redo.click()
+    assert labeller.state.prediction is not None
+
+
+def test_the_eraser_removes_labels_near_the_click(labeller):
+    two_classes(labeller)
+    labeller._eraser.value = True
+    click(labeller, 60, 61)
+    assert labeller.book.counts == {"water": 2, "land": 1}
+
+
+def test_a_shape_is_one_label_of_many_pixels(labeller):
+    add_class(labeller, "water")
+    corners = [labeller.state.place_of(r, c) for r, c in ((10, 10), (10, 30), (30, 30), (30, 10), (10, 10))]
+    labeller.state.drawn = {"type": "Polygon", "coordinates": [[[p.lon, p.lat] for p in corners]]}
+    assert labeller.book.counts == {"water": 1}
+    assert labeller.labels["features"][0]["geometry"]["type"] == "Polygon"
+
+
+def test_switching_a_modality_off_makes_the_map_anew(labeller):
+    two_classes(labeller)
+    before = labeller.state.prediction["probability"].values
+    labeller.state.present = ("s1",)
+    assert not np.allclose(before, labeller.state.prediction["probability"].values, equal_nan=True)
+
+
+def test_a_suggestion_is_a_place_that_is_looked_at_and_no_label(labeller):
+    two_classes(labeller)
+    labeller._suggest()
+    assert labeller.state.point is not None
+    assert "ring" in labeller._note.value
+    assert sum(labeller.book.counts.values()) == 4
+
+
+def test_names_are_text_and_never_html(labeller):
+    add_class(labeller, "<img src=x onerror=alert(1)>")
+    labeller._name.value = "<img src=x onerror=alert(1)>"
+    labeller._add_class()  # refused: there is one of this name; the message holds the name
+    assert "<img" not in labeller._note.value
+
+
+def test_files_come_in_as_one_step_and_bad_ones_are_refused_in_words(labeller):
+    place = labeller.state.place_of(50, 50)
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [place.lon, place.lat]},
+        "properties": {"label": "reed"},
+    }
+    content = json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
+    labeller._import({"new": [{"content": memoryview(content)}]})
+    assert labeller.book.counts == {"reed": 1}
+    labeller._import({"new": [{"content": memoryview(b"no labels at all")}]})
+    assert labeller.book.counts == {"reed": 1}
+    assert labeller._note.value != "<span></span>"
+    labeller._undo.click()
+    assert not labeller.book.items
+
+
+def test_labels_are_there_again_after_a_restart(emb, tmp_path):
+    with LabelBook.open(tmp_path, "again") as book:
+        first = Labeller(Exploration(emb), book)
+        two_classes(first)
+        first.close()
+    with LabelBook.open(tmp_path, "again") as book:
+        second = Labeller(Exploration(emb), book)
+        assert second.book.counts == {"water": 2, "land": 2}
+        assert second.state.prediction is not None
+        second.close()

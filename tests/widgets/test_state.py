@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+
+import georeset_lab as gl
+from georeset_lab.widgets.state import Exploration
+
+
+@pytest.fixture(scope="module")
+def state() -> Exploration:
+    scene = gl.load_scene("simulated", size=(96, 96))
+    return Exploration(gl.encode(scene, progress=False), scene)
+
+
+def test_a_click_lands_on_its_pixel_and_becomes_the_point(state):
+    for row, col in ((0, 0), (17, 41), (95, 95)):
+        place = state.place_of(row, col)
+        click = state.click_at(place.lon, place.lat)
+        assert click is not None
+        assert (click.row, click.col) == (row, col)
+        state.clicked = click
+        assert state.point == click
+    assert state.click_at(place.lon + 5, place.lat) is None
+
+
+def test_a_shape_drawn_in_look_mode_brushes_its_pixels_and_no_others(state):
+    corners = [state.place_of(r, c) for r, c in ((10, 10), (10, 20), (20, 20), (20, 10))]
+    ring = shapely.Polygon([(p.lon, p.lat) for p in corners])
+    state.tool, state.selected = "label", None
+    state.drawn = {**shapely.geometry.mapping(ring)}
+    assert state.selected is None
+    state.tool = "look"
+    state.drawn = {**shapely.geometry.mapping(ring.buffer(1e-6))}
+    rows, cols = np.divmod(state.selected, state.shape[1])
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (10, 20, 10, 20)
+    assert state.selected.size == pytest.approx(121, abs=12)
+
+
+def test_switched_off_modalities_leave_the_fusion(state):
+    state.present = ("s1",)
+    assert state.current.modalities == ("s1",)
+    assert state.current is state.current
+    state.present = tuple(state.emb.modalities)
+    assert state.current is state.emb
+
+
+def test_what_a_job_raises_is_told_and_not_lost(state):
+    heard = []
+    state.run(lambda: 3, heard.append, doing="counting")
+    assert heard == [3]
+    assert state.status == ""
+    state.run(lambda: 1 / 0, heard.append, doing="dividing")
+    assert "division" in state.status
+    assert heard == [3]
+
+
+def test_datasets_and_arrays_are_told_of_once_each(state):
+    state.prediction = state.selected = None
+    told = []
+
+    def hear(change):
+        told.append((change["name"], change["new"] is None))
+
+    state.observe(hear, ["prediction", "selected"])
+    found = xr.Dataset({"label": ("x", [1, 2])})
+    for value in (found, found, found.copy(), None):
+        state.prediction = value
+    for value in (np.arange(3), np.arange(3), None):
+        state.selected = value
+    assert told == [("prediction", False)] * 2 + [("prediction", True)] + [("selected", False)] * 2 + [
+        ("selected", True)
+    ]
+    state.unobserve(hear, ["prediction", "selected"])
