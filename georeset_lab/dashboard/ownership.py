@@ -76,7 +76,7 @@ def close_document(document: Any) -> None:
     close_widgets(document)
     kernels = [state._ipykernels.pop(document, None), BaseComm.kernel]  # Panel leaves the last one in the class
     for kernel in kernels:
-        session = getattr(kernel, "session", None)
+        session: Any = getattr(kernel, "session", None)
         if kernel is not None and getattr(session, "_document", None) is document:
             kernel.comm_manager.comms.clear()
             kernel.shell_handlers.clear()

@@ -53,7 +53,16 @@ def test_a_bomb_is_refused_by_what_it_declares_before_a_pixel_is_read(upload):
 
 def test_blocks_that_are_too_large_to_hold_are_refused(upload):
     limits = {**LIMITS, "decoded_bytes": 10**9, "scene_bytes": 10**9}
-    hostile.empty(upload, width=3000, height=3000, count=16, blockysize=3000, interleave="pixel", dtype="uint16")
+    hostile.empty(
+        upload,
+        width=3000,
+        height=3000,
+        count=16,
+        blockysize=3000,
+        interleave="pixel",
+        dtype="uint16",
+        compress="deflate",
+    )
     assert "blocks of 3000 x 3000 pixels" in inspect_upload(upload, limits).message
 
 
