@@ -84,7 +84,10 @@ class UmapWorker:
         quiet = subprocess.DEVNULL
         # One thread each: the caller is working at the same time.
         env = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=env)
+        # A session of its own: who kills a notebook kernel with all its children leaves it the moment to clean up.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=env, start_new_session=True
+        )
 
     @property
     def alive(self) -> bool:

@@ -10,8 +10,8 @@ from georeset_lab.evaluate.splits import TRAIN, Split
 
 FUSIONS = ("product", "mean", "concatenation", "late", "product, fused labels only")
 """Product of experts (ours); mean of the experts' means; their concatenation; mean of the probabilities of one probe for
-each sensor. The first three are fitted on every label as all sensors see it and as each alone does, as
-`georeset_lab.embed.probe.fit_probe` does; the last one is the first without the latter."""
+each sensor. The first three are fitted on every label as all sensors see it and as each alone does, all with one weight
+(`georeset_lab.embed.probe.fit_probe` gives the latter less); the last one is the first without the latter."""
 
 Maps = dict[str, np.ndarray]
 """(Y, X, D) means: ``fused`` and each sensor's."""

@@ -52,9 +52,9 @@ function render({ model, el }) {
   const root = make("div", "lv");
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys stay away while ours are used
   const bar = make("div", "lv-bar"), planes = make("span", "lv-group"), tools = make("span", "lv-group");
-  const button = (text, title, does) => {
+  const button = (text, title, does, name = text) => {
     const node = make("button", "", text);
-    node.type = "button"; node.title = title; node.addEventListener("click", does);
+    node.type = "button"; node.title = title; node.ariaLabel = name; node.addEventListener("click", does);
     return node;
   };
   const wants = (plane) => () => { model.set("plane", plane); model.save_changes(); };
@@ -65,8 +65,8 @@ function render({ model, el }) {
   label.append(select);
   select.addEventListener("change", () => { model.set("colour_by", select.value); model.save_changes(); });
   const lasso = button("Lasso", "Draw round points to select them (or hold Shift and drag)", () => hold(!holding));
-  const clear = button("Clear selection", "Select nothing", () => model.send({ type: "clear" }));
-  const whole = button("Whole picture", "Show all points again (or double-click)", () => fit(true));
+  const clear = button("Clear", "Select nothing", () => model.send({ type: "clear" }), "Clear selection");
+  const whole = button("Fit", "Show all points again (or double-click)", () => fit(true), "Whole picture");
   tools.append(lasso, whole);
   bar.append(planes, label, make("span", "lv-space"), clear, tools);
   const body = make("div", "lv-body"), plot = make("div", "lv-plot"), legend = make("div", "lv-legend");

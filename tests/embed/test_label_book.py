@@ -101,6 +101,19 @@ def test_every_change_can_be_taken_back_and_made_again():
     assert book.redo() is None
 
 
+def test_merging_leaves_one_class_and_removing_takes_its_labels():
+    book = book_of((LON, LAT, "a"), (LON, LAT, "b"), (LON, LAT, "a"), (LON, LAT, "c"))
+    colour = book.classes[1].colour
+    assert book.merge_classes("a", "b") == 2
+    assert book.counts == {"b": 3, "c": 1}
+    assert book.classes[0].colour == colour
+    assert book.remove_class("b") == 3
+    assert book.counts == {"c": 1}
+    assert book.undo() == "Remove b"
+    assert book.undo() == "Merge a into b"
+    assert book.counts == {"a": 2, "b": 1, "c": 1}
+
+
 def test_the_version_grows_with_every_change_and_with_nothing_else():
     book = book_of((LON, LAT, "water"))
     seen = [book.version]

@@ -159,16 +159,17 @@ def test_doubt_of_few_labels_and_of_overlap_draw_and_that_of_the_sensor_does_not
 
 
 def test_scarce_classes_come_first_among_equals():
-    emb, _ = planted(1)
-    flat = {
-        name: (("y", "x"), np.full((SIDE, SIDE), 0.1, "f4"))
-        for name in ("doubt_sensor", "doubt_labels", "doubt_overlap")
-    }
+    cells = np.random.default_rng(0).normal(size=(SIDE // 6, SIDE // 6, DIM))  # all as far from each other
+    emb = build(np.kron(cells, np.ones((6, 6, 1))))
+    doubts = ("doubt_sensor", "doubt_labels", "doubt_overlap")
+    maps = {name: (("y", "x"), np.full((SIDE, SIDE), 0.1, "f4")) for name in doubts}
     label = np.where(np.arange(SIDE) < 48, 0, 1)[None] * np.ones((SIDE, 1), int)
-    prediction = xr.Dataset({**flat, "label": (("y", "x"), label)}, attrs={"classes": ["a", "b"]})
-    many = [(r, c) for r in range(3, SIDE, 12) for c in range(3, 48, 12)]
-    places = suggest(emb, as_labels(emb, [*many, (50, 90)], ["a"] * len(many) + ["b"]), prediction, k=5)
-    assert (places["label"] == "b").sum() >= 4
+    prediction = xr.Dataset({**maps, "label": (("y", "x"), label)}, attrs={"classes": ["a", "b"]})
+    left, right = ([(r, c) for r in range(3, SIDE, 12) for c in cols] for cols in (range(3, 48, 12), range(51, 96, 12)))
+    for many, one, expected in ((right, left[0], "a"), (left, right[0], "b")):
+        names = [{"a": "b", "b": "a"}[expected]] * len(many) + [expected]
+        places = suggest(emb, as_labels(emb, [*many, one], names), prediction, k=3)
+        assert set(places["label"]) == {expected}
 
 
 def test_labelled_and_unobserved_and_mixed_cells_are_left_out():

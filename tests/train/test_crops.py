@@ -17,7 +17,9 @@ from georeset_lab.errors import NothingObserved
 from georeset_lab.train.crops import CropSampler
 from georeset_lab.train.views import Augmentation, augment
 
-QUIET = Augmentation(drop_bands=0, gain=0, noise=0, speckle_db=0, cloud=0, haze=0, hole=0, radar_fault=0)
+QUIET = Augmentation(
+    drop_bands=0, gain=0, noise=0, speckle_db=0, cloud=0, haze=0, hole=0, radar_fault=0, static=0, blur=0
+)
 
 
 def _coordinates(name: str, pixel_m: float, side_m: float, dates: int) -> Modality:
@@ -121,4 +123,15 @@ def test_dropping_bands_keeps_pixels_and_descriptions_together(sampler: CropSamp
 
 
 def _off() -> dict[str, float]:
-    return {"flip": False, "gain": 0, "noise": 0, "speckle_db": 0, "cloud": 0, "haze": 0, "hole": 0, "radar_fault": 0}
+    return {
+        "flip": False,
+        "gain": 0,
+        "noise": 0,
+        "speckle_db": 0,
+        "cloud": 0,
+        "haze": 0,
+        "hole": 0,
+        "radar_fault": 0,
+        "static": 0,
+        "blur": 0,
+    }

@@ -36,6 +36,14 @@ def story() -> SimpleNamespace:
     )
 
 
+@pytest.fixture(autouse=True)
+def _widgets_of_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panel, once a test of the dashboard has loaded it, gives every new widget a comm that cannot be closed here."""
+    import comm
+
+    monkeypatch.setattr(comm, "create_comm", comm._create_comm)
+
+
 @pytest.fixture(scope="session")
 def html(story) -> str:
     from georeset_lab.widgets.page import build_page

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 
 from georeset_lab.embed.landmarks import pca_layout
-from tests.widgets.lab import TIMEOUT_S, Messages, ask, execute, started_browser, wait_for
+from georeset_lab.widgets.latent_plane import in_steps
+from tests.widgets.lab import ROOT, TIMEOUT_S, Messages, ask, execute, started_browser, wait_for
 from tests.widgets.planted import planted_classes, planted_embeddings
 
 pytestmark = pytest.mark.browser
@@ -23,6 +29,18 @@ view = LatentView(state, cache=None, plane="pca")
 view
 """
 
+
+SERVER = f"""
+import sys
+from pathlib import Path
+from georeset_lab.dashboard.server import build_server, run_server
+from georeset_lab.widgets.latent_view import LatentView
+from tests.widgets.planted import planted_embeddings
+run_server(build_server(
+    {{"planted": planted_embeddings({SHAPE[0]}, {SHAPE[1]})}}, port=int(sys.argv[1]), keep_in=Path(sys.argv[2]),
+    make_explorer=lambda state, book: LatentView(state, cache=None, plane="pca"),
+))
+"""
 
 # Through the shadow roots of Panel, which a plain query does not enter.
 PAINTED = """() => {
@@ -197,25 +215,37 @@ def test_the_picture_moves_from_pca_to_umap_and_colours_change(open_notebook):
     wait_for(page, "view.frame['kind'] == 'umap'")
 
 
-def test_the_same_in_the_served_page(tmp_path):
-    from georeset_lab.widgets.latent_view import LatentView
-    from tests.dashboard.serving import served, until
+@pytest.fixture
+def served_view(tmp_path):
+    """Address of a page that shows the view alone, from a process of its own: serving changes ipywidgets' channels."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(tmp_path)], cwd=ROOT)
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + TIMEOUT_S
+    try:
+        while True:
+            try:
+                urlopen(url, timeout=TIMEOUT_S).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < until, "the server did not start"
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
 
-    made = []
 
-    def explorer(state, *, book):
-        made.append((state, LatentView(state, cache=None, plane="pca")))
-        return made[0][1]
-
+def test_the_same_in_the_served_page(served_view, truth):
     messages = Messages()
-    sources = {"planted": planted_embeddings(*SHAPE)}
-    with served(sources, tmp_path / "kept", make_explorer=explorer) as running, started_browser() as browser:
+    with started_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.set_default_timeout(1000 * TIMEOUT_S)
         messages.watch(page)
-        page.goto(running.url)
+        page.goto(served_view)
         page.wait_for_function(PAINTED)
-        state, view = made[0]
         box = page.locator(".lv-points").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.keyboard.down("Shift")
@@ -225,11 +255,15 @@ def test_the_same_in_the_served_page(tmp_path):
             page.mouse.move(x + dx, y + dy, steps=4)
         page.mouse.up()
         page.keyboard.up("Shift")
-        until(lambda: state.selected is not None, seconds=TIMEOUT_S)
-        page.locator(".lv-foot", has_text=f"{state.selected.size:,} selected").wait_for()
+        foot = page.locator(".lv-foot", has_text="selected")
+        foot.wait_for()
+        left, bottom, right, top = in_steps(truth[0])[1]["box"]
+        half = 60 / (0.92 * min(box["width"] / (right - left), box["height"] / (top - bottom)))
+        inside = (np.abs(truth[0] - ((left + right) / 2, (bottom + top) / 2)) < half).all(axis=1).sum()
+        found = int(foot.inner_text().split("pixels, ")[1].split(" selected")[0].replace(",", ""))
+        assert found == pytest.approx(inside, rel=0.05)
         page.locator(".lv select").select_option("certainty:s2")
         page.locator(".lv-legend b", has_text="Certainty, Sentinel-2").wait_for()
-        assert view.colour_by == "certainty:s2"
         # In the shadow root of Panel the style sheet of the view holds too.
         assert page.locator(".lv-body").evaluate("node => getComputedStyle(node).display") == "grid"
     assert messages.wrong() == []
