@@ -1,7 +1,4 @@
-"""What a page lets people take away: the class map and its confidence as Cloud Optimized GeoTIFF.
-
-Labels leave through `LabelBook.to_geojson` and `to_geoparquet`, embeddings through ``embed/export.py``.
-"""
+"""What a page lets people take away: labels, and the class map and its confidence as Cloud Optimized GeoTIFF."""
 
 from __future__ import annotations
 
@@ -17,11 +14,39 @@ from georeset_lab.errors import NothingObserved, ShapeMismatch
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["class_map_cog", "confidence_cog"]
+    from georeset_lab.embed.label_book import LabelBook
+
+__all__ = ["EXPORTS", "class_map_cog", "confidence_cog", "export"]
+
+EXPORTS = {
+    "classes": ("Class map (COG)", "tif"),
+    "confidence": ("Confidence (COG)", "tif"),
+    "labels": ("Labels (GeoJSON)", "geojson"),
+    "labels-table": ("Labels (GeoParquet)", "parquet"),
+}
+"""Kind of export: what people read, and the ending of the file."""
 
 _BLOCK = 256
 NO_CLASS = 0
 """Code of pixels that have no class; the classes follow from 1, in their order."""
+
+
+def export(kind: str, prediction: xr.Dataset | None, book: LabelBook) -> bytes:
+    """Bytes of an export of `EXPORTS`.
+
+    Raises
+    ------
+    NothingObserved
+        A map is wanted and there is no prediction yet.
+    """
+    if kind == "labels":
+        return book.to_geojson()
+    if kind == "labels-table":
+        return book.to_geoparquet()
+    if kind == "confidence":
+        return confidence_cog(prediction)
+    names = [] if prediction is None else [str(c) for c in prediction["class"].values]
+    return class_map_cog(prediction, palette=book.palette(names))
 
 
 def class_map_cog(prediction: xr.Dataset | None, *, palette: np.ndarray | None = None) -> bytes:

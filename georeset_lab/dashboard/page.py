@@ -33,9 +33,12 @@ _CHROME = """
 .bk-btn.bk-btn-default:hover:not(:disabled), .bk-btn.bk-btn-default:focus-visible {
   border-color: var(--accent, #0b6e5f) !important; color: var(--accent, #0b6e5f);
 }
-.bk-btn.bk-btn-primary { background: var(--accent, #0b6e5f); border-color: transparent !important; color: var(--card, #fff); }
+.bk-btn.bk-btn-primary {
+  background: var(--accent, #0b6e5f) !important; border-color: transparent !important; color: var(--card, #fff) !important;
+}
 .bk-btn.bk-btn-primary:hover:not(:disabled) { color: var(--card, #fff); filter: brightness(1.1); }
 .bk-btn a { color: inherit; text-decoration: none; }
+select.bk-input { appearance: auto !important; background-image: none !important; padding-right: 4px; }
 select.bk-input option { background: var(--card, #fff); color: var(--ink, #17201c); }
 label { color: var(--soft, #56635c); font-size: 12px; }
 """
@@ -84,7 +87,7 @@ class Page:
         self._exports = dict(exports)
         self._stem = "georeset"
         self._title = pn.pane.HTML("", **_FIT, stylesheets=[_TITLE])
-        self._note = pn.pane.HTML("", sizing_mode="stretch_width", **_FIT, stylesheets=[_NOTE])
+        self._note = pn.pane.HTML("", visible=False, margin=0, stylesheets=[_NOTE])
         self._leave = pn.widgets.Button(
             name="Other scene", visible=False, stylesheets=[_CHROME], height=30, width=104, **_FIT
         )
@@ -104,11 +107,11 @@ class Page:
         self._saving = pn.Row(self._kind, self._save, visible=False, margin=0, **{"align": "center"})
         self._uploader = pn.Row(margin=0, align="center")
         bar = pn.Row(
-            self._title, self._leave, self._note, self._uploader, self._saving, sizing_mode="stretch_width", height=46,
-            margin=0, stylesheets=[_BAR],
+            self._title, self._leave, pn.HSpacer(), self._uploader, self._saving, sizing_mode="stretch_width",
+            height=46, margin=0, stylesheets=[_BAR],
         )  # fmt: skip
         self._main = pn.Column(sizing_mode="stretch_both", margin=0, stylesheets=[_MAIN])
-        self.root = pn.Column(bar, self._main, sizing_mode="stretch_both", margin=0)
+        self.root = pn.Column(bar, self._main, self._note, sizing_mode="stretch_both", margin=0)
         """The whole page."""
         self.show_title("")
 
@@ -122,10 +125,13 @@ class Page:
         self._name_export()
 
     def say(self, text: str, *, warn: bool = False) -> None:
-        """One line for the user; any text, shown as text."""
+        """Tell the user something, in a corner; any text, shown as text. An empty one takes it away."""
+        kind = "said warn" if warn else "said"
+        close = "<button title='close' aria-label='close' onclick='this.parentElement.remove()'>×</button>"
         self._note.object = (
-            f"<span role='status' class='{'warn' if warn else ''}'>{escape(text)}</span>" if text else ""
+            f"<div role='status' class='{kind}'><span>{escape(text)}</span>{close}</div>" if text else ""
         )
+        self._note.visible = bool(text)
 
     def allow(self, kinds: Sequence[str]) -> None:
         """Which exports there is something for now."""
@@ -157,7 +163,10 @@ class Page:
         self.show_title("")
         self._leave.visible = self._saving.visible = False
         cards: list[Any] = [
-            _heading("Choose a scene", "It is encoded first if it has no embeddings yet; others share them.")
+            _heading(
+                "Choose a scene",
+                "A scene is encoded when it is first opened. Everybody shares the result, nobody shares labels.",
+            )
         ]
         for key, title in sources:
             button = pn.widgets.Button(
@@ -178,12 +187,12 @@ class Page:
             for r in rasters
         }  # fmt: skip
         button = pn.widgets.Button(
-            name="Open as one scene", button_type="primary", stylesheets=[_CHROME], height=40, width=420, margin=(8, 0)
+            name="Open as one scene", button_type="primary", stylesheets=[_CHROME], height=42, width=440, margin=(8, 0)
         )
         button.on_click(lambda _: self._actions.open_rasters({k: c.value for k, c in choices.items()}))
         rows = [
             pn.Row(
-                pn.pane.HTML(f"<b>{escape(r.name)}</b><br>{escape(r.facts)}", width=226, stylesheets=[_CARD], margin=0),
+                pn.pane.HTML(f"<b>{escape(r.name)}</b><br>{escape(r.facts)}", width=246, stylesheets=[_CARD], margin=0),
                 choices[r.key],
                 margin=(2, 0),
             )
@@ -256,7 +265,14 @@ h1 { display: inline; font-size: 16px; font-weight: 680; letter-spacing: -.01em;
 .scene { margin-left: 10px; color: var(--ink, #17201c); font-size: 14px; font-weight: 600; }
 """
 _NOTE = """
-span { color: var(--soft, #56635c); font-size: 13px; } .warn { color: var(--warn, #8a3b00); font-weight: 600; }
+:host { position: fixed; bottom: 14px; right: 14px; z-index: 1000; width: auto; height: auto; }
+.said {
+  display: flex; gap: 10px; align-items: start; max-width: min(560px, 88vw); padding: 10px 12px; border-radius: 8px;
+  background: var(--card, #fff); color: var(--ink, #17201c); border: 1px solid var(--line, #dde3dd); font-size: 13px;
+  line-height: 1.4; box-shadow: 0 6px 24px rgb(0 0 0 / 18%); overflow-wrap: anywhere;
+}
+.said.warn { border-left: 4px solid var(--warn, #8a3b00); }
+button { border: 0; background: none; color: var(--soft, #56635c); font-size: 18px; line-height: 1; cursor: pointer; }
 """
 _CARD = """
 :host { color: var(--ink, #17201c); }

@@ -5,6 +5,7 @@ What a page does is in ``visit.py``, how it looks in ``page.py``, who may reach 
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -166,11 +167,12 @@ def build_server(
         Limits(size, 5 * size) if uploads else None,
         max_pages,
     )
+    panel_options: dict[str, Any] = {"basic_auth": basic_auth, "prefix": prefix, "show": show, **oauth}
+    panel_options["cookie_secret"] = cookie_secret or (secrets.token_hex(32) if login else None)
+    if basic_auth:
+        panel_options["login_template"] = str(Path(__file__).parent / "login.html")  # Panel's own loads from a CDN
     try:
-        return _bind(house, Front, routes, port, address, origins, {
-            "basic_auth": basic_auth, "cookie_secret": cookie_secret or (secrets.token_hex(32) if login else None),
-            "prefix": prefix, "show": show, **oauth,
-        }, web_maps=web_maps)  # fmt: skip
+        return _bind(house, Front, routes, port, address, origins, panel_options, web_maps=web_maps)
     except BaseException:
         house.close()
         raise
@@ -185,6 +187,8 @@ def _bind(
     from georeset_lab.dashboard.headers import SafeHeaders, content_policy
 
     policy = content_policy(web_maps=web_maps)
+    # A page that is closed while something is computed for it is no event worth a line for each message.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     server: Any
     try:
         server = get_server(

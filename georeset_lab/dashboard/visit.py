@@ -17,7 +17,7 @@ from tornado.ioloop import IOLoop
 from georeset_lab.dashboard.arrivals import Arrivals, add_labels, remove
 from georeset_lab.dashboard.browser_key import BrowserKey
 from georeset_lab.dashboard.encodings import Stopped
-from georeset_lab.dashboard.exports import class_map_cog, confidence_cog
+from georeset_lab.dashboard.exports import EXPORTS, export
 from georeset_lab.dashboard.house import House
 from georeset_lab.dashboard.ownership import close_document, close_widgets
 from georeset_lab.dashboard.page import Actions, Page
@@ -31,15 +31,7 @@ if TYPE_CHECKING:
     from georeset_lab.embed.label_book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
-__all__ = ["EXPORTS", "Visit"]
-
-EXPORTS = {
-    "classes": ("Class map (COG)", "tif"),
-    "confidence": ("Confidence (COG)", "tif"),
-    "labels": ("Labels (GeoJSON)", "geojson"),
-    "labels-table": ("Labels (GeoParquet)", "parquet"),
-}
-"""Kind of export: what people read, and the ending of the file."""
+__all__ = ["Visit"]
 
 
 class Visit:
@@ -177,16 +169,9 @@ class Visit:
         if state is None or book is None:
             return b""
         prediction = state.prediction
-        names = [] if prediction is None else [str(c) for c in prediction["class"].values]
-        make: dict[str, Callable[[], bytes]] = {
-            "classes": lambda: class_map_cog(prediction, palette=book.palette(names)),
-            "confidence": lambda: confidence_cog(prediction),
-            "labels": book.to_geojson,
-            "labels-table": book.to_geoparquet,
-        }
         self.page.say("Preparing the file …")
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, make[kind])
+            return await asyncio.get_running_loop().run_in_executor(None, export, kind, prediction, book)
         finally:
             self._deliver(lambda: self.page.say(""))
 
@@ -227,7 +212,6 @@ class Visit:
         except GeoresetError as err:
             self._failed(cancelled, str(err))
             return
-        state.observe(lambda change: self.page.say(change["new"]), "status")
         state.observe(lambda _: self._allow(), "prediction")
         self.page.show_explorer(source.title, explorer)
         self._allow()

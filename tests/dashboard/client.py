@@ -37,6 +37,8 @@ class Client:
         self.widgets: dict[str, dict[str, Any]] = {}
         """State of ipywidgets by id."""
         self.errors: list[str] = []
+        self.heard = 0
+        """Changes of widgets that the server has told."""
         self._socket: WebSocketClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -88,6 +90,11 @@ class Client:
         """Press a button of the explorer."""
         await self._custom(self.widget("ButtonModel", description=text), {"event": "click"})
 
+    async def fill(self, description: str, value: str) -> None:
+        """Type into a field of the explorer."""
+        field = self.widget("TextModel", description=description)
+        await self._say(field, {"method": "update", "state": {"value": value}, "buffer_paths": []})
+
     # -- what a user sees ---------------------------------------------------------------------------------------------
 
     def text(self, mark: str) -> str:
@@ -97,6 +104,10 @@ class Client:
             if found:
                 return found[1]
         return ""
+
+    def has(self, kind: str) -> bool:
+        """Whether there is an ipywidget of a kind."""
+        return any(found.get("_model_name") == kind for found in self.widgets.values())
 
     def panes(self) -> str:
         """All HTML that Panel shows, as the browser inserts it: Panel escapes once, and BokehJS takes that back."""
@@ -219,6 +230,7 @@ class Client:
             message = json.loads(event["msg_data"])
             content = message["content"]
             state = content.get("data", {}).get("state", {})
+            self.heard += 1
             self.widgets.setdefault(content.get("comm_id", ""), {}).update(state)
 
     def _learn(self, node: Any) -> None:

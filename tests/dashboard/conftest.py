@@ -13,21 +13,25 @@ from tests.dashboard.standin import classifying_explorer
 from tests.widgets.lab import TIMEOUT_S, Messages, started_browser
 
 
-def planted(seed: int, shape: tuple[int, int] = (40, 48)) -> Any:
-    """Embeddings of two modalities, random but the same for a seed, near Temuco in Chile."""
+def planted_grid(shape: tuple[int, int]) -> Any:
+    """A grid near Temuco in Chile."""
     from odc.geo.geobox import GeoBox
 
+    height, width = shape
+    bounds = (700_000, 5_700_000, 700_000 + 10 * width, 5_700_000 + 10 * height)
+    return GeoBox.from_bbox(bounds, "EPSG:32718", resolution=10)
+
+
+def planted(seed: int, shape: tuple[int, int] = (40, 48)) -> Any:
+    """Embeddings of two modalities, random but the same for a seed."""
     from georeset_lab.embed.embeddings import Embeddings, Expert
 
     noise = np.random.default_rng(seed)
-    grid = GeoBox.from_bbox(
-        (700_000, 5_700_000, 700_000 + 10 * shape[1], 5_700_000 + 10 * shape[0]), "EPSG:32718", resolution=10
-    )
     experts = {}
     for name in ("s2", "s1"):
         tau = noise.uniform(0.5, 4, (*shape, 8)).astype(np.float32)
         experts[name] = Expert(tau * noise.normal(size=tau.shape).astype(np.float32), tau)
-    return Embeddings(experts, grid, attrs={"model": "planted", "model_hash": "abc", "seed": seed})
+    return Embeddings(experts, planted_grid(shape), attrs={"model": "planted", "model_hash": "abc", "seed": seed})
 
 
 @pytest.fixture(scope="session")

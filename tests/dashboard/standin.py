@@ -44,9 +44,10 @@ def make_explorer(state: Any, *, book: Any) -> Any:
     state.observe(show_heard, "point")
     book.observe(show_labels)
     show_labels()
+    name = ipw.Text(value="water", description="class")
     button = ipw.Button(description="label it", icon="check")
-    button.on_click(lambda _: book.add_point(state.point.lon, state.point.lat, "water"))
-    return ipw.VBox([plan, ipw.HBox([button, clicked, labels, heard])])
+    button.on_click(lambda _: book.add_point(state.point.lon, state.point.lat, name.value))
+    return ipw.VBox([plan, ipw.HBox([name, button, clicked, labels, heard])])
 
 
 def _png(shade: int) -> str:

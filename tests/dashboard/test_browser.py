@@ -184,3 +184,20 @@ def test_light_and_dark_follow_the_browser(open_page, dark):
         int, re.findall(r"\d+", page.evaluate("() => getComputedStyle(document.body).backgroundColor"))[:3]
     )
     assert (red + green + blue < 150) is dark
+
+
+def test_with_a_password_the_page_opens_after_a_login_and_not_before(open_page, sources, tmp_path):
+    with served(sources, tmp_path / "other", basic_auth="secret") as running:
+        page = open_page(url=running.url)
+        page.get_by_label("User name").fill("ann")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("Invalid username or password").wait_for()
+        assert not running.house.pages
+        page.get_by_label("User name").fill("ann")
+        page.get_by_label("Password").fill("secret")
+        page.get_by_role("button", name="Log in").click()
+        open_scene(page)
+        click_pixel_of(running, page, 12, 20)
+        page.set_input_files("input[type=file]", hostile.geotiff(tmp_path / "a.tif"))
+        page.get_by_text("a.tif has arrived").wait_for()

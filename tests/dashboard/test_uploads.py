@@ -59,6 +59,28 @@ def test_an_uploaded_scene_waits_for_its_sensor_under_the_name_the_user_gave(sma
     with_page(small.host, work)
 
 
+@pytest.mark.slow
+def test_an_uploaded_scene_is_encoded_explored_and_gone_with_its_page(small, tmp_path):
+    body = hostile.geotiff(tmp_path / "a").read_bytes()
+    files = []
+
+    async def work(page, ticket):
+        await asyncio.to_thread(post, small.host, ticket, body, name="S2L2A.tif")
+        await page.wait(lambda: page._button("Open as one scene"), "the raster")
+        await page.open("Open as one scene")
+        await page.see("labels", "0", 120)
+        visit = next(v for v in small.house.pages if v.state is not None)
+        assert visit.state.emb.shape == (64, 64)
+        assert list(visit.state.scene) == ["sentinel_2_l2a"]
+        files.extend(visit._workspace.uploads.iterdir())
+        assert len(files) == 1
+
+    with_page(small.host, work)
+    until(lambda: not small.house.pages)
+    assert not files[0].exists()
+    assert "upload" not in " ".join(small.house.encodings._entries)
+
+
 def test_uploaded_labels_land_in_the_book_of_the_open_scene_and_markup_stays_text(small, tmp_path, sources):
     emb = sources["First"]
 
