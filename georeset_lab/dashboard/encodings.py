@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 from georeset_lab.dashboard.sources import Source
 from georeset_lab.embed.embeddings import Embeddings
 from georeset_lab.embed.fused import FUSE_IN_MEMORY_BYTES
-from georeset_lab.errors import SceneReadError
+from georeset_lab.errors import GeoresetWarning, SceneReadError
 
 if TYPE_CHECKING:
     from georeset_lab.data.scene import Scene
@@ -59,6 +60,7 @@ class _Entry:
     nbytes: int = 0
     scene: Scene | None = None
     emb: SharedEmbeddings | None = None
+    notes: tuple[str, ...] = ()
     users: int = 0
     last_used: float = 0.0
     building: threading.Lock = field(default_factory=threading.Lock)
@@ -82,6 +84,8 @@ class Lease:
     scene: Scene | None
     emb: SharedEmbeddings
     release: Callable[[], None]
+    notes: tuple[str, ...] = ()
+    """What its reader should know: units that were told from the numbers, say."""
 
 
 class Encodings:
@@ -102,6 +106,7 @@ class Encodings:
         self._entries: dict[str, _Entry] = {}
         # One at a time: encoding takes all cores, and two at once would only both be late.
         self._encoder = threading.Lock()
+        self._reader = threading.Lock()  # warnings are caught for the whole process
 
     @property
     def used_bytes(self) -> int:
@@ -143,7 +148,7 @@ class Encodings:
                 released.set()
                 self._release(source.key, entry)
 
-        return Lease(entry.scene, entry.emb, release)
+        return Lease(entry.scene, entry.emb, release, entry.notes)
 
     def forget(self, key: str) -> None:
         """Drop the encoding of a source that will not be asked for again, once nobody reads it."""
@@ -154,7 +159,7 @@ class Encodings:
 
     def _build(self, source: Source, entry: _Entry) -> None:
         entry.tell("Reading", None)
-        scene, emb = source.open()
+        scene, emb, entry.notes = self._read(source)
         scene = scene if scene is not None else getattr(emb, "scene", None)
         self._reserve(entry, needed_bytes(scene, emb))
         if emb is None:
@@ -168,6 +173,14 @@ class Encodings:
         if shared.fits_memory:
             shared.vectors()  # else the first click of every page would fuse the map, each for itself
         entry.emb = shared
+
+    def _read(self, source: Source) -> tuple[Any, Any, tuple[str, ...]]:
+        """Scene, embeddings, and what the readers warned of, which is for the page and not for the server's log."""
+        with self._reader, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GeoresetWarning)
+            scene, emb = source.open()
+        notes = [str(w.message) for w in caught if issubclass(w.category, GeoresetWarning)]
+        return scene, emb, tuple(dict.fromkeys(notes))
 
     def _encode(self, scene: Any, tell: Callable[[float], None]) -> Embeddings:
         from georeset_lab.embed.encode import encode

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,13 @@ def serve(
 
 
 def run_server(server: Any) -> None:
-    """Run what `build_server` made until the process is interrupted."""
+    """Run what `build_server` made until the process is interrupted or told to end."""
+    loop = server.io_loop
+    with suppress(ValueError):  # in a thread: whoever runs that ends it
+        signal.signal(signal.SIGTERM, lambda *_: loop.asyncio_loop.call_soon_threadsafe(loop.stop))
     try:
         server.start()
-        server.io_loop.start()
+        loop.start()
     finally:
         server.georeset_house.close()
         server.stop()

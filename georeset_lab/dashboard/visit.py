@@ -216,7 +216,7 @@ class Visit:
         self.page.show_explorer(source.title, explorer)
         self._allow()
         self._workspace.remember(source=source.key)
-        self.page.say(" ".join(book.notes))
+        self.page.say(" ".join((*lease.notes, *book.notes)))
 
     def _allow(self) -> None:
         made = ("classes", "confidence") if self.state is not None and self.state.prediction is not None else ()

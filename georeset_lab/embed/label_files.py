@@ -31,7 +31,7 @@ __all__ = [
     "label_frame", "plain_name", "read_label_table", "to_geojson", "to_geoparquet",
 ]  # fmt: skip
 
-MAX_BYTES = 32 << 20
+MAX_BYTES = 16 << 20
 MAX_LABELS = 50_000
 MAX_VERTICES = 1_000_000
 MAX_NAME = 200
@@ -328,45 +328,60 @@ def _crs_of(member: Any) -> str:
 
 
 def _frame_of_parquet(payload: bytes, column: str) -> gpd.GeoDataFrame:
+    """GeoParquet with geometries as WKB. Not by geopandas: a small file could then fill the memory."""
     import geopandas as gpd
-    import pyarrow as pa
     import pyarrow.parquet as pq
+    import shapely
 
     try:
         file = pq.ParquetFile(io.BytesIO(payload))
-        geo = json.loads((file.metadata.metadata or {}).get(b"geo", b"null"))
-        names = file.schema_arrow.names
-        wanted = [geo["primary_column"], *(n for n in (column, *_OWN) if n in names)] if geo else []
-        if column in names and wanted:
-            _check_unpacked(payload, file.metadata, wanted)
-            return gpd.read_parquet(io.BytesIO(payload), columns=wanted)
+        metadata = file.metadata.metadata or {}
+        geo = json.loads(metadata.get(b"geo", b"null"))
+        if not geo:
+            raise LabelError("This is Parquet without geometries. Write it with GeoDataFrame.to_parquet().")
+        place, names = geo["primary_column"], file.schema_arrow.names
+        if column not in names:
+            raise LabelError(_no_column(column, [n for n in names if n != place]))
+        about = geo["columns"][place]
+        if about.get("encoding") != "WKB":
+            raise LabelError(f"Its geometries are {str(about.get('encoding'))[:20]!r}. Write them as 'WKB'.")
+        wanted = list(dict.fromkeys([place, *(n for n in (column, *_OWN) if n in names)]))
+        table = _unpacked(payload, file, wanted)
+        columns = {name: table[name].to_pylist() for name in wanted if name != place}
+        shapes = shapely.from_wkb(table[place].to_pylist())
+        crs = about.get("crs", LONLAT)  # without one it is lon/lat by the standard; null is unknown
+        if "crs" in about and not isinstance(crs, dict | None):
+            raise LabelError(f"Its CRS is {str(crs)[:40]!r}, not PROJJSON as GeoParquet has it. Write it again.")
+        frame = gpd.GeoDataFrame(columns, geometry=shapes, crs=crs)
+        frame.attrs["classes"] = json.loads(metadata.get(b"PANDAS_ATTRS", b"{}")).get("classes")
     except LabelError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
+    except MemoryError as err:
+        raise LabelError(_too_large("The file does not fit into memory")) from err
+    except Exception as err:  # Arrow, pyproj and shapely each have their own for what is damaged
         raise LabelError(
             f"This GeoParquet cannot be read: {str(err)[:200]}. Write it again with to_parquet()."
         ) from err
-    except Exception as err:  # pyproj and shapely have their own for a CRS or a geometry that is none
-        raise LabelError(f"This GeoParquet holds no usable geometries: {str(err)[:200]}. Write it again.") from err
-    if not geo:
-        raise LabelError("This is Parquet without geometries. Write it with GeoDataFrame.to_parquet().")
-    raise LabelError(_no_column(column, [n for n in names if n != geo["primary_column"]]))
+    return frame
 
 
-def _check_unpacked(payload: bytes, metadata: Any, wanted: Sequence[str]) -> None:
-    """Refuse a small file that would fill the memory: long values repeated, or pages packed a thousandfold."""
+def _unpacked(payload: bytes, file: Any, wanted: list[str]) -> Any:
+    """The columns of a file, unless it is small and they are huge: long values repeated, or pages packed a thousandfold.
+
+    The metadata of single columns is left alone: of a damaged file it can abort Python (pyarrow 26).
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    metadata = file.metadata
     if metadata.num_rows > MAX_LABELS:
         raise LabelError(_too_large(f"The file has {metadata.num_rows:,} labels"))
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [g.column(j) for g in groups for j in range(g.num_columns)]
-    chunks = [c for c in chunks if c.path_in_schema.split(".")[0] in wanted]
-    size = sum(c.total_uncompressed_size for c in chunks)
-    if size > MAX_DECODED or any(c.num_values > 4 * MAX_VERTICES for c in chunks):
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if size > MAX_DECODED:
         raise LabelError(_too_large(f"The file unpacks to {size / 2**20:.0f} MB"))
-    packed = pq.read_table(io.BytesIO(payload), columns=list(wanted), read_dictionary=list(wanted))
+    if any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in wanted):
+        raise LabelError("Its columns hold lists or records. Keep one label and one geometry (WKB) in each row.")
+    packed = pq.read_table(io.BytesIO(payload), columns=wanted, read_dictionary=wanted)
     size = 0
     for part in (p for c in packed.columns for p in c.chunks if isinstance(p, pa.DictionaryArray)):
         lengths = pa.compute.binary_length(part.dictionary).to_numpy(zero_copy_only=False)
@@ -374,6 +389,7 @@ def _check_unpacked(payload: bytes, metadata: Any, wanted: Sequence[str]) -> Non
         size += int(lengths[used].astype(np.int64).sum())
     if size > MAX_DECODED:
         raise LabelError(_too_large(f"The file unpacks to {size / 2**20:.0f} MB"))
+    return packed
 
 
 def _no_column(column: str, known: Sequence[Any]) -> str:

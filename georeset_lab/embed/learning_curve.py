@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LearningCurve", "grow_curve", "learning_curve"]
 
-SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
+SIZES = (1, 2, 3, 5, 8, 13, 20, 32, 50, 80, 130, 200)
 """Labels per class that are tried, as far as the scarcest class goes; the last point has all labels there are."""
 PENALTIES = (1e-2, 1e-1, 1e0)
 """Values of C tried: a probe tries more, but these are what few labels choose."""
@@ -40,6 +40,7 @@ BACKGROUND_PIXELS = 5_000
 FEW = 5
 """Labels of a class below which its share of the score is mostly luck."""
 RAW = "raw bands"
+_WORTHWHILE = 3.0  # points of balanced accuracy
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,8 @@ class LearningCurve:
         text = f"From {self.per_class[half]} to {self.per_class[last]} labels per class: {gain:+.0f} ± {error:.0f} points. "
         if gain > max(2 * error, 1):
             text += "More labels would help."
+        elif gain + 2 * error > _WORTHWHILE:
+            text += "That is too unsure to tell: label more places and look again."
         else:
             text += "More of the same would help little: label other kinds of places, or add a sensor."
         if len(self.per_class) > self.even:

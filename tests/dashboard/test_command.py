@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from georeset_lab.dashboard import command
 from georeset_lab.errors import InvalidOption
+
+ROOT = Path(__file__).parents[2]
 
 
 def parse(*argv):
@@ -65,3 +73,25 @@ def test_oauth_flags_keep_panels_names(run):
     assert seen["oauth"] == {"oauth_provider": "github", "oauth_key": "k", "oauth_extra_params": {"tenant": "t"}}
     with pytest.raises(InvalidOption, match="not JSON"):
         run("--oauth-extra-params", "{")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_and_ends_when_told_leaving_no_uploads(tmp_path, how):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "georeset_lab", "serve", "--port", "0", "--keep-in", str(tmp_path / "kept")]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Loading ...\n"
+        address = process.stdout.readline().split()[1]
+        with urlopen(address, timeout=60) as answer:
+            assert answer.status == 200
+        assert list(tmp_path.glob("georeset-uploads-*"))
+        process.send_signal(how)
+        assert process.wait(30) == 0
+        assert not list(tmp_path.glob("georeset-uploads-*"))
+    finally:
+        process.kill()
+        process.wait()

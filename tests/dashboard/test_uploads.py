@@ -69,6 +69,7 @@ def test_an_uploaded_scene_is_encoded_explored_and_gone_with_its_page(small, tmp
         await page.wait(lambda: page._button("Open as one scene"), "the raster")
         await page.open("Open as one scene")
         await page.see("labels", "0", 120)
+        await page.wait(lambda: "the file states no scale" in page.panes(), "what the reader assumed")
         visit = next(v for v in small.house.pages if v.state is not None)
         assert visit.state.emb.shape == (64, 64)
         assert list(visit.state.scene) == ["sentinel_2_l2a"]
@@ -77,8 +78,8 @@ def test_an_uploaded_scene_is_encoded_explored_and_gone_with_its_page(small, tmp
 
     with_page(small.host, work)
     until(lambda: not small.house.pages)
-    assert not files[0].exists()
-    assert "upload" not in " ".join(small.house.encodings._entries)
+    until(lambda: not files[0].exists(), why="its file is deleted")
+    until(lambda: "upload" not in " ".join(small.house.encodings._entries), why="its encoding is dropped")
 
 
 def test_uploaded_labels_land_in_the_book_of_the_open_scene_and_markup_stays_text(small, tmp_path, sources):

@@ -267,12 +267,12 @@ def test_files_that_are_too_large_are_refused_before_they_are_read(tmp_path, mon
     with path.open("wb") as file:
         file.truncate(1 << 30)
     tracemalloc.start()
-    with pytest.raises(LabelError, match=r"huge\.geojson has 1024 MB; labels are read up to 32 MB"):
+    with pytest.raises(LabelError, match=r"huge\.geojson has 1024 MB; labels are read up to 16 MB"):
         read_label_table(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
-    with pytest.raises(LabelError, match="The file has 33 MB"):
-        read_label_table(bytes(33 << 20))
+    with pytest.raises(LabelError, match="The file has 17 MB"):
+        read_label_table(bytes(17 << 20))
     monkeypatch.setattr(label_files, "MAX_LABELS", 2)
     monkeypatch.setattr(label_files, "MAX_VERTICES", 10)
     with pytest.raises(LabelError, match="The file has 3 labels"):

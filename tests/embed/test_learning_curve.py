@@ -163,6 +163,8 @@ def test_the_advice_says_whether_more_labels_would_help():
     falling = curve_of(np.column_stack([rising, rising[:, 1]]), [10, 50, 100, 400], even=3).advice
     assert falling.endswith("cost 10 points: label more of the scarce ones.")
     assert "other kinds of places, or add a sensor" in curve_of(flat, [10, 50, 100]).advice
+    unsure = flat + np.array([-0.1, 0.1, -0.05, 0.05, 0.02])[:, None] * [0, 0, 1]
+    assert "too unsure to tell" in curve_of(unsure, [10, 50, 100]).advice
     assert curve_of(flat, [10, 50, 100], ("lac",)).advice == "Too few labels to tell: label 5 places or more of 'lac'."
     assert curve_of(flat[:, :1], [10]).advice == ""
 
@@ -182,7 +184,7 @@ def test_beyond_the_scarcest_class_there_is_one_point_with_all_labels():
     few = labels[(labels["label"] != "ville") | (labels.groupby("label").cumcount() < 12)]
     curve = learning_curve(emb, few, draws=2)
     assert curve.even == len(curve.per_class) - 1
-    assert curve.per_class[: curve.even] == (1, 2, 5, curve.per_class[curve.even - 1])
+    assert curve.per_class[: curve.even] == (1, 2, 3, 5, curve.per_class[curve.even - 1])
     assert curve.per_class[curve.even - 1] <= 10
     assert curve.labels[curve.even - 1] == pytest.approx(3 * curve.per_class[curve.even - 1], abs=1)
     assert curve.labels[-1] > 0.7 * len(few)
