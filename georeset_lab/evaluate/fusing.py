@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from georeset_lab.embed.metrics import aurc, ece, nll
+from georeset_lab.embed.probe_cv import LOOK_WEIGHT
 from georeset_lab.evaluate.score import balanced_accuracy, fit_penalised, standardise
 from georeset_lab.evaluate.splits import TRAIN, Split
 
 FUSIONS = ("product", "mean", "concatenation", "late", "product, fused labels only")
 """Product of experts (ours); mean of the experts' means; their concatenation; mean of the probabilities of one probe for
-each sensor. The first three are fitted on every label as all sensors see it and as each alone does, all with one weight
-(`georeset_lab.embed.probe.fit_probe` gives the latter less); the last one is the first without the latter."""
+each sensor. The first three are fitted on every label as all sensors see it and as each alone does, weighed as in
+`georeset_lab.embed.probe.fit_probe`; the last one is the first without the latter."""
 
 Maps = dict[str, np.ndarray]
 """(Y, X, D) means: ``fused`` and each sensor's."""
@@ -85,7 +86,9 @@ def _fitted(looks: list[np.ndarray], split: Split) -> tuple[np.ndarray, np.ndarr
     pixels, folds = (np.stack([getattr(d, name) for d in split.draws]) for name in ("pixels", "folds"))
     x = np.concatenate([like(look, looks[0], split)[pixels] for look in looks], axis=1)
     n = len(looks)
-    _, coef, intercept = fit_penalised(x, np.tile(split.draws[0].y, n), np.tile(folds, (1, n)))
+    weight = np.repeat([1.0] + [LOOK_WEIGHT] * (n - 1), pixels.shape[1])
+    y, groups = np.tile(split.draws[0].y, n), np.tile(folds, (1, n))
+    _, coef, intercept = fit_penalised(x, y, groups, sample_weight=weight)
     return coef, intercept
 
 

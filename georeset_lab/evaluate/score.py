@@ -103,7 +103,12 @@ def balanced_accuracy(truth: np.ndarray, guess: np.ndarray) -> float:
 
 
 def fit_penalised(
-    x: np.ndarray, y: np.ndarray, folds: np.ndarray, penalties: Sequence[float] = PENALTIES
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    penalties: Sequence[float] = PENALTIES,
+    *,
+    sample_weight: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit multinomial logistic regression with the C of least held-out log loss, for D label draws at once.
 
@@ -112,6 +117,7 @@ def fit_penalised(
     x : (D, N, F).  y : (N,) class index, the same in each draw.  folds : (D, N) int.
     penalties : values of C, tried from small to large, each fit started from the one before. Ties go to the smallest;
         after two values in a row that do no better the rest is not tried.
+    sample_weight : (N,), what a label counts, fitted and held out; 1 by default.
 
     Returns
     -------
@@ -127,6 +133,8 @@ def fit_penalised(
     held = folds[:, None] == np.arange(g)[:, None]
     # The last "fold" holds nothing out: the final fit. A draw with fewer folds has empty ones, of weight 0.
     weights = np.concatenate([~held & held.any(axis=2, keepdims=True), np.ones((d, 1, n), dtype=bool)], axis=1) * 1.0
+    counts = np.ones(n) if sample_weight is None else sample_weight
+    weights *= counts
     known = np.einsum("dgn,nk->dgk", weights[:, :-1], np.eye(k)[y])[:, :, y] > 0
     counted = held & known
     w = np.zeros((d, g + 1, k, z1.shape[2]))
@@ -135,7 +143,7 @@ def fit_penalised(
     for c in sorted(penalties):
         w[open_] = solve_logistic(z1[open_], y, weights[open_], c, start=w[open_])
         logits = np.matmul(w[open_, :-1], z1[open_, None].transpose(0, 1, 3, 2))
-        loss = (_log_loss(logits, y) * counted[open_]).sum(axis=(1, 2))
+        loss = (_log_loss(logits, y) * counted[open_] * counts).sum(axis=(1, 2))
         better = loss < best_loss[open_] - 1e-9 * n
         won = open_[better]
         best[won], best_loss[won], final[won] = c, loss[better], w[won, -1]

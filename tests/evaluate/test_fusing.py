@@ -50,7 +50,7 @@ def test_probes_see_every_label_as_each_sensor_alone_sees_it(sensor_maps):
         for look, name in zip(fusing.partial(clean, fusion), names, strict=True):
             np.testing.assert_array_equal(look, clean[name])
     # The sum of both is shifted against each alone: a probe that saw only sums errs on the sensor that knows the classes.
-    shifted = {**clean, "fused": clean["s1"] + 12}
+    shifted = {**clean, "fused": clean["s1"] + 4}
     maps = {"clean": shifted, "s1 alone": {"fused": clean["s1"], "s1": clean["s1"]}}
     both, fused = (
         fusing.scored(maps, f, split)["s1 alone"]["balanced_accuracy"] for f in ("product", fusing.FUSIONS[-1])

@@ -84,6 +84,17 @@ def test_held_out_labels_have_no_say_in_a_fold():
     np.testing.assert_allclose(some, sub, atol=1e-3)
 
 
+def test_a_label_of_weight_two_is_one_given_twice():
+    x, y = blobs(8, 5, 3, 2.0)
+    folds, weight = np.arange(y.size) % 4, np.random.default_rng(0).integers(1, 4, y.size)
+    c, coef, intercept = score.fit_penalised(x[None], y, folds[None], sample_weight=weight)
+    x2, y2, folds2 = (np.repeat(a, weight, axis=0) for a in (x, y, folds))
+    c2, coef2, intercept2 = score.fit_penalised(x2[None], y2, folds2[None])
+    assert c == c2
+    np.testing.assert_allclose(coef, coef2, atol=0.02)
+    np.testing.assert_allclose(intercept, intercept2, atol=0.02)
+
+
 def test_the_penalty_is_that_of_least_held_out_loss():
     x, y = blobs(15, 10, 3, 3.0)
     folds = np.arange(y.size) % 5
