@@ -17,7 +17,7 @@ from georeset_lab.embed.overview import ColourBasis, Sample, certainty_map, colo
 from georeset_lab.embed.pictures import PaletteImage, certainty_palette, class_image, scale_image
 from georeset_lab.embed.warp import thin_grid
 from georeset_lab.widgets import page_images as images
-from georeset_lab.widgets.map_legend import bar_legend, class_legend, rgb_legend, text_legend
+from georeset_lab.widgets.map_legend import bar_legend, class_legend, ramp_legend, rgb_legend, text_legend
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +43,8 @@ MAPS = {
     "unlike": "Unlike any label",
 }
 """Variables of a prediction that have a layer, and its name."""
+FULL_DOUBT = 0.5
+"""Chance of another class from which on the map of causes shows its colours in full: from there the class is a guess."""
 _DOUBTS = ("doubt_sensor", "doubt_labels", "doubt_overlap")
 
 
@@ -58,6 +60,12 @@ class Layer:
     """HTML."""
     text: Callable[[int, int], str]
     """Value at a row and column of the *embedding* map, for people; empty where there is none."""
+    limits: tuple[float, float] | None = None
+    """Numbers that the second and the last colour of a palette picture stand for; None if colours are no scale."""
+    unit: str = ""
+    """Of these numbers; empty: none."""
+    words: tuple[str, ...] = ()
+    """What the second, third, ... colour of a palette picture stands for, if they are classes."""
 
 
 def coarse_colour_layer(name: str, emb: Embeddings, sample: Sample, basis: ColourBasis) -> Layer:
@@ -80,7 +88,8 @@ def certainty_layer(name: str, emb: Embeddings, top: float, sample: Sample | Non
     )
     number = _number(values)
     picture = scale_image(values, low=0, high=top)
-    return Layer(name, thin_grid(emb.grid, step), picture, legend, lambda row, col: number(row // step, col // step))
+    thin = thin_grid(emb.grid, step)
+    return Layer(name, thin, picture, legend, lambda row, col: number(row // step, col // step), limits=(0.0, top))
 
 
 def similarity_layer(similar: Similar, grid: GeoBox) -> Layer:
@@ -88,12 +97,13 @@ def similarity_layer(similar: Similar, grid: GeoBox) -> Layer:
     values = np.asarray(similar.map.values)
     low, high = _percentile(values, 2), float(np.nanmax(values))
     unit = str(similar.map.attrs.get("units", "1"))
-    what = str(similar.map.attrs.get("long_name", "similarity")).capitalize()
+    what = str(similar.map.attrs.get("long_name", "similarity"))
+    what = what.capitalize() if "similarity" in what else f"Similarity: {what}"
     palette = images.score_palette()
     legend = bar_legend(what, palette, low, high, unit=unit if unit != "1" else "no unit", ends=("unlike", "alike"))
-    return Layer(
-        "Similarity", grid, scale_image(values, low=low, high=high, palette=palette), legend, _number(values, unit)
-    )
+    picture = scale_image(values, low=low, high=high, palette=palette)
+    said = "" if unit == "1" else unit
+    return Layer("Similarity", grid, picture, legend, _number(values, unit), limits=(low, high), unit=said)
 
 
 def layers_of(prediction: xr.Dataset) -> list[str]:
@@ -120,15 +130,15 @@ def prediction_layer(
     values = np.asarray(prediction[variable].values)
     if variable == "set_size":
         count = prediction.sizes["class"]
-        words = [f"{n} class{'es' * (n != 1)}" for n in range(count + 1)]
-        shades = certainty_palette()[::-1][np.linspace(0, 255, count + 1).round().astype(int)]
-        return _code_layer(variable, np.where(observed, values, -1), words, shades, grid)
+        least = 0 if (values[observed] == 0).any() else 1  # a set without any class is rare
+        words = ["none of them" if n == 0 else f"{n} class{'es' * (n != 1)}" for n in range(least, count + 1)]
+        shades = certainty_palette()[::-1][np.linspace(0, 255, len(words)).round().astype(int)]
+        return _code_layer(variable, np.where(observed, values - least, -1), words, shades, grid)
     if variable == "unlike":
         codes = np.where(observed, values.astype(np.int16), -1)
         return _code_layer(variable, codes, ("like some label", "unlike any label"), _UNLIKE, grid)
     if variable == "cause":
-        words = [str(word) for word in prediction[variable].attrs["classes"]]
-        return _code_layer(variable, values, words, _CAUSES[: len(words)], grid)
+        return _cause_layer(prediction, grid)
     # The parts of a doubt share one scale, or they could not be compared.
     peers = [prediction[name].values for name in _DOUBTS if name in prediction] if variable in _DOUBTS else [values]
     unit = str(prediction[variable].attrs.get("units", "1"))
@@ -196,7 +206,42 @@ def _code_layer(variable: str, codes: np.ndarray, words: Sequence[str], table: n
         return words[code] if code >= 0 else ""
 
     legend = class_legend(MAPS[variable], words, images.hexes(table), shares)
-    return Layer(MAPS[variable], grid, class_image(codes, len(words), palette=table), legend, text)
+    picture = class_image(codes, len(words), palette=table)
+    return Layer(MAPS[variable], grid, picture, legend, text, words=tuple(words))
+
+
+def _cause_layer(prediction: xr.Dataset, grid: GeoBox) -> Layer:
+    """What most of the doubt comes from, the paler the less doubt there is: where the class is sure, no cause shouts."""
+    codes = np.asarray(prediction["cause"].values)
+    words = [str(word) for word in prediction["cause"].attrs["classes"]]
+    doubt = 1.0 - _confidence(prediction)
+    strength = np.clip(np.nan_to_num(doubt) / FULL_DOUBT, 0, 1)
+    steps = (strength * (_SHADES - 1)).round().astype(np.int16)
+    ramps = np.stack([_ramp(colour) for colour in _CAUSES[: len(words)]])
+    index = np.where(codes >= 0, 1 + codes * _SHADES + steps, 0).astype(np.uint8)
+    palette = np.zeros((1 + len(words) * _SHADES, 4), np.uint8)
+    palette[1:] = np.concatenate([ramps.reshape(-1, 3), np.full((len(words) * _SHADES, 1), 255)], axis=1)
+    every = np.bincount(codes[codes >= 0].ravel(), doubt[codes >= 0].ravel(), minlength=len(words))
+
+    def said(word: str, chance: float) -> str:
+        return f"{word}; {100 * chance:.0f} % chance of another class"
+
+    def text(row: int, col: int) -> str:
+        code = int(codes[row, col])
+        return said(words[code], float(doubt[row, col])) if code >= 0 else ""
+
+    shades = tuple(said(word, FULL_DOUBT * i / (_SHADES - 1)) for word in words for i in range(_SHADES))
+    legend = ramp_legend(
+        MAPS["cause"], words, ramps, (every / max(float(every.sum()), 1e-12)).tolist(),
+        unit="share of all doubt", ends=("sure", f"{100 * FULL_DOUBT:.0f} % or more chance of another class"),
+    )  # fmt: skip
+    return Layer(MAPS["cause"], grid, PaletteImage(index, palette), legend, text, words=shades)
+
+
+def _ramp(colour: np.ndarray) -> np.ndarray:
+    """From pale to a colour, (shades, 3) uint8."""
+    share = np.linspace(0, 1, _SHADES)[:, None]
+    return (_PALE * (1 - share) + colour * share).round().astype(np.uint8)
 
 
 def _scale_layer(variable: str, values: np.ndarray, unit: str, high: float, grid: GeoBox) -> Layer:
@@ -207,7 +252,8 @@ def _scale_layer(variable: str, values: np.ndarray, unit: str, high: float, grid
     what = "chance of a wrong class, no unit" if variable in _DOUBTS else "no unit" if unit == "1" else unit
     legend = bar_legend(MAPS[variable], palette, 0, high, unit=what, ends=ends)
     picture = scale_image(values, low=0, high=high, palette=palette)
-    return Layer(MAPS[variable], grid, picture, legend, _number(values, unit))
+    said = "" if unit == "1" else unit
+    return Layer(MAPS[variable], grid, picture, legend, _number(values, unit), limits=(0.0, high), unit=said)
 
 
 def _confidence(prediction: xr.Dataset) -> np.ndarray:
@@ -251,4 +297,6 @@ def _number(values: np.ndarray, unit: str = "1") -> Callable[[int, int], str]:
 
 # Of Okabe and Ito 2008.
 _CAUSES = np.array([(0, 114, 178), (230, 159, 0), (204, 121, 167)], np.uint8)
+_PALE = np.array([240, 240, 236], np.uint8)
+_SHADES = 32
 _UNLIKE = np.array([(222, 222, 222), (213, 94, 0)], np.uint8)

@@ -26,7 +26,7 @@ def bar_legend(
     ends : what the two ends mean, in a word or two.
     """
     chosen = hexes(palette)[:: max(1, len(palette) // STOPS)] + hexes(palette[-1:])
-    values = [f"{v:.3g}" for v in (low, (low + high) / 2, high)]
+    values = [_short(v, high - low) for v in (low, (low + high) / 2, high)]
     words = [f"{value} {escape(word)}".strip() for value, word in zip(values, (ends[0], "", ends[1]), strict=True)]
     ticks = "".join(f"<span>{word}</span>" for word in words)
     return _framed(
@@ -42,6 +42,26 @@ def class_legend(name: str, classes: Sequence[str], colours: Sequence[str], shar
         for text, colour, share in zip(classes, colours, after, strict=True)
     )
     return _framed(name, "share of the map" if shares else "", f"<ul>{items}</ul>")
+
+
+def ramp_legend(
+    name: str,
+    classes: Sequence[str],
+    ramps: np.ndarray,
+    shares: Sequence[float],
+    *,
+    unit: str,
+    ends: tuple[str, str],
+) -> str:
+    """Names beside bars from pale to full colour, (n, K, 3) uint8, each with a share, and what both ends mean."""
+    items = "".join(
+        f'<li><i class="gr-ramp" style="background:linear-gradient(90deg,{",".join(hexes(ramp)[:: max(1, len(ramp) // 4)])})">'
+        f"</i>{escape(str(text))} <small>{_percent(share)}</small></li>"
+        for text, ramp, share in zip(classes, ramps, shares, strict=True)
+    )
+    return _framed(
+        name, unit, f"<ul>{items}</ul><small>pale: {escape(ends[0])}; full colour: {escape(ends[1])}</small>"
+    )
 
 
 def rgb_legend(name: str, channels: Sequence[str], note: str = "") -> str:
@@ -62,6 +82,14 @@ def text_legend(name: str, text: str) -> str:
 def _framed(name: str, unit: str, body: str) -> str:
     shown = f" <small>{escape(unit)}</small>" if unit not in ("", "1") else ""
     return f'<div class="gr-legend"><b>{escape(name)}</b>{shown} {body}</div>'
+
+
+def _short(value: float, span: float) -> str:
+    """A number with as many digits as the span of its scale deserves."""
+    digits = max(0, 1 - int(np.floor(np.log10(max(span, 1e-9) / 2))))
+    text = f"{value:.{min(digits, 6)}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text.replace("-", "−")
 
 
 def _percent(share: float) -> str:

@@ -107,7 +107,12 @@ def test_doubts_are_dark_share_one_scale_and_say_what_they_are(prediction):
 
 @pytest.mark.parametrize(
     ("variable", "text"),
-    [("cause", "too few labels"), ("set_size", "3 classes"), ("unlike", "unlike any label"), ("confidence", "0.800")],
+    [
+        ("cause", "too few labels; 20 % chance of another class"),
+        ("set_size", "3 classes"),
+        ("unlike", "unlike any label"),
+        ("confidence", "0.800"),
+    ],
 )
 def test_every_part_of_a_prediction_can_be_read(prediction, variable, text):
     layer = layers.prediction_layer(prediction, variable, utm_grid(4, 5))
@@ -194,3 +199,36 @@ def test_lines_of_the_graticule_are_where_leaflet_puts_their_degrees():
     assert found == pytest.approx(expected, abs=0.06)
     assert "° W</text>" in svg
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_cause_fades_where_the_class_is_certain_and_is_full_where_it_is_a_guess(prediction):
+    prediction["probability"].values[:, 1] = [[1.0], [0.0], [0.0]]
+    prediction["probability"].values[:, 2] = [[0.4], [0.3], [0.3]]
+    layer = layers.prediction_layer(prediction, "cause", utm_grid(4, 5))
+    certain, guessed = layer.picture.rgba()[1, 0], layer.picture.rgba()[2, 0]
+    assert np.abs(certain[:3].astype(int) - layers._PALE).max() == 0
+    assert np.array_equal(guessed[:3], layers._CAUSES[1])
+    between = layer.picture.rgba()[3, 0, :3].astype(int)  # a chance of 20 % of another class
+    assert np.abs(between - (0.6 * layers._PALE + 0.4 * layers._CAUSES[1])).max() < 5
+    assert not layer.picture.rgba()[0, 0, 3], "nothing observed, nothing drawn"
+    assert layer.text(2, 0) == "too few labels; 60 % chance of another class"
+    assert layer.text(0, 0) == ""
+    assert "too few labels <small>100 %" in layer.legend
+    assert "50 % or more chance of another class" in layer.legend
+
+
+def test_sizes_of_sets_begin_at_one_unless_a_set_is_empty(prediction):
+    assert "none of them" not in layers.prediction_layer(prediction, "set_size", utm_grid(4, 5)).legend
+    prediction["set_size"].values[2, 2] = 0
+    layer = layers.prediction_layer(prediction, "set_size", utm_grid(4, 5))
+    assert layer.text(2, 2) == "none of them"
+    assert layer.text(3, 4) == "3 classes"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-40.4, 39.8, ("−40", "0", "40")), (0, 0.5213, ("0", "0.26", "0.52")), (0, 1, ("0", "0.5", "1"))],
+)
+def test_scales_are_read_as_short_numbers(low, high, words):
+    shown = re.findall(r"<span>([^<]*)</span>", layers.bar_legend("x", certainty_palette(), low, high))
+    assert tuple(shown) == words
