@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     add_serve(commands)
+    _add_export(commands)
     models = commands.add_parser("models", help="list the models that come with the package")
     models.set_defaults(run=_models)
     return parser
@@ -84,7 +85,8 @@ def _demo(args: argparse.Namespace) -> None:
     import georeset_lab as gl
     from georeset_lab.data.truth import truth_labels, truth_place
     from georeset_lab.embed.project import UmapWorker
-    from georeset_lab.widgets.page import build_page, write_page
+    from georeset_lab.widgets.page import build_page
+    from georeset_lab.widgets.page_frame import write_page
 
     clock = _Clock()
     # UMAP compiles in its own process while the scene is simulated and encoded.
@@ -185,6 +187,50 @@ def _named(items: Sequence[str]) -> Any:
             f"Got {', '.join(items)}. Give one item, or NAME=ITEM for each of several modalities: s2=S2.tif s1=S1.tif"
         )
     return {name: value for name, _, value in pairs}
+
+
+# -- export ----------------------------------------------------------------------------------------------------------
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="the explorer as one HTML file that needs no kernel and no network")
+    export.add_argument("source", metavar="SCENE_OR_ZARR", help="scene, or Zarr store of a scene or of embeddings")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
+    export.add_argument(
+        "--labels", type=Path, metavar="FILE", help="GeoJSON or GeoTIFF: adds the class map and its doubts"
+    )
+    export.add_argument("--sensor", action="append", default=[], metavar="[NAME=]SENSOR", help="such as sentinel-2-l2a")
+    export.add_argument("--model", default="default", help="name or folder of the encoder (default: %(default)s)")
+    export.add_argument("--no-umap", action="store_true", help="PCA alone: half a minute faster")
+    export.add_argument("--quiet", action="store_true", help="no progress bar")
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    import georeset_lab as gl
+    from georeset_lab.dashboard.sources import Source, make_sources
+    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.landmarks import umap_layout
+    from georeset_lab.widgets.page_export import drawn_labels, export_page
+    from georeset_lab.widgets.page_frame import write_page
+    from georeset_lab.widgets.state import Exploration
+
+    source = make_sources([args.source])[0]
+    scene, emb = Source(source.title, source.origin, _named(args.sensor) if args.sensor else None).open()
+    if emb is None:
+        emb = gl.encode(scene, model=args.model, progress=not args.quiet)
+    state, book = Exploration(emb, scene), LabelBook()
+    if args.labels is not None:
+        probe = gl.probe(emb, args.labels, scene=scene)
+        state.prediction = probe.predict(emb)
+        print(_scores(probe.report))
+        if args.labels.suffix.lower() not in (".tif", ".tiff"):
+            book.add_labels(args.labels, grid=emb.grid)
+    umap = None if args.no_umap else umap_layout(emb)
+    colours = {c.name: c.colour for c in book.classes}
+    html = export_page(state, labels=drawn_labels(book), class_colours=colours, layouts=[umap] if umap else [])
+    where = write_page(args.out, html)
+    print(f"{where}: {where.stat().st_size / 1e6:.1f} MB, stands alone. Open {where.as_uri()}")
 
 
 # -- train -----------------------------------------------------------------------------------------------------------

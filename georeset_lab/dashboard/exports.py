@@ -1,4 +1,4 @@
-"""What a page lets people take away: labels, and the class map and its confidence as Cloud Optimized GeoTIFF."""
+"""What a page lets people take away: labels, maps as Cloud Optimized GeoTIFF, and all of it as one HTML page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.widgets.state import Exploration
 
 __all__ = ["EXPORTS", "class_map_cog", "confidence_cog", "export"]
 
@@ -23,6 +24,7 @@ EXPORTS = {
     "confidence": ("Confidence (COG)", "tif"),
     "labels": ("Labels (GeoJSON)", "geojson"),
     "labels-table": ("Labels (GeoParquet)", "parquet"),
+    "page": ("All of it (one HTML page)", "html"),
 }
 """Kind of export: what people read, and the ending of the file."""
 
@@ -31,8 +33,8 @@ NO_CLASS = 0
 """Code of pixels that have no class; the classes follow from 1, in their order."""
 
 
-def export(kind: str, prediction: xr.Dataset | None, book: LabelBook) -> bytes:
-    """Bytes of an export of `EXPORTS`.
+def export(kind: str, state: Exploration, book: LabelBook) -> bytes:
+    """Bytes of an export of `EXPORTS`, of an exploration and its labels.
 
     Raises
     ------
@@ -43,10 +45,20 @@ def export(kind: str, prediction: xr.Dataset | None, book: LabelBook) -> bytes:
         return book.to_geojson()
     if kind == "labels-table":
         return book.to_geoparquet()
+    if kind == "page":
+        return _page(state, book)
+    prediction = state.prediction
     if kind == "confidence":
         return confidence_cog(prediction)
     names = [] if prediction is None else [str(c) for c in prediction["class"].values]
     return class_map_cog(prediction, palette=book.palette(names))
+
+
+def _page(state: Exploration, book: LabelBook) -> bytes:
+    from georeset_lab.widgets.page_export import drawn_labels, export_page
+
+    colours = {c.name: c.colour for c in book.classes}
+    return export_page(state, labels=drawn_labels(book), class_colours=colours).encode("utf-8")
 
 
 def class_map_cog(prediction: xr.Dataset | None, *, palette: np.ndarray | None = None) -> bytes:

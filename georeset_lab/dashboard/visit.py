@@ -168,10 +168,9 @@ class Visit:
         state, book = self.state, self._book
         if state is None or book is None:
             return b""
-        prediction = state.prediction
         self.page.say("Preparing the file …")
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, export, kind, prediction, book)
+            return await asyncio.get_running_loop().run_in_executor(None, export, kind, state, book)
         finally:
             self._deliver(lambda: self.page.say(""))
 
@@ -220,7 +219,7 @@ class Visit:
 
     def _allow(self) -> None:
         made = ("classes", "confidence") if self.state is not None and self.state.prediction is not None else ()
-        self.page.allow(("labels", "labels-table", *made))
+        self.page.allow(("labels", "labels-table", "page", *made))
 
     def _shut(self) -> None:
         """Close the scene that is open or being opened."""

@@ -25,7 +25,16 @@ from georeset_lab.errors import GeoresetError, NothingObserved
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
 
-__all__ = ["PcaLayout", "PointLayout", "UmapLayout", "choose_landmarks", "pca_layout", "place_pixels", "umap_layout"]
+__all__ = [
+    "PcaLayout",
+    "PointLayout",
+    "UmapLayout",
+    "choose_landmarks",
+    "known_umap",
+    "pca_layout",
+    "place_pixels",
+    "umap_layout",
+]
 
 LANDMARKS = 6000
 """Pixels that UMAP itself sees; more took longer and kept neighbours no better (tests/benchmarks/bench_umap.py)."""
@@ -201,6 +210,15 @@ def umap_layout(
     if cache is not None:
         store_landmarks(cache, key, vectors, xy)
     return UmapLayout(vectors, xy)
+
+
+def known_umap(emb: Embeddings, *, seed: int = 0, cache: Path = CACHE) -> UmapLayout | None:
+    """The layout that `umap_layout` has made before, without a wait; None if it has not, or nothing is observed."""
+    if not emb.observed.any():
+        return None
+    vectors = vectors_at(emb, choose_landmarks(emb.observed, seed=seed))
+    known = load_landmarks(cache, landmark_key(emb, vectors, seed=seed, settings=(LANDMARKS, EPOCHS)), vectors)
+    return None if known is None else UmapLayout(vectors, known)
 
 
 def place_pixels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -82,6 +84,17 @@ class Explorer(ipw.VBox):
     def labels(self) -> Any:
         """The labels as a GeoDataFrame, as `georeset_lab.probe` takes them."""
         return self.labeller.book.labels()
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write what is shown now as one HTML file that needs no kernel and no network, and return where it is.
+
+        Map with all its layers, latent space, labels and search work in it; see `page_export.export_page`.
+        """
+        from georeset_lab.widgets.page_export import export_page
+        from georeset_lab.widgets.page_frame import write_page
+
+        colours = self.labeller.class_colours
+        return write_page(path, export_page(self.state, labels=self.labeller.labels, class_colours=colours))
 
     def close(self) -> None:
         """Stop listening, in every panel; the labels stay on disk."""

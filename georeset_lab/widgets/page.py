@@ -1,28 +1,23 @@
 """`build_page`: one self-contained HTML file that shows a scene, its embeddings and what was found in them.
 
-No request leaves the page: pictures are data URLs, style and script are inline, and a content security policy forbids
-the rest. Pieces are in ``page_parts.py``, pictures in ``page_images.py``, sections in ``page_sections.py``.
+Pieces are in ``page_parts.py``, pictures in ``page_images.py``, sections in ``page_sections.py``; what is around them, and
+why no request leaves the page, in ``page_frame.py``. The page of an `Explorer` is made in ``page_export.py``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from html import escape
-from importlib import resources
-from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.embed.pictures import pca_axes, pca_rgb
 from georeset_lab.embed.project import UmapWorker, sample_points
-from georeset_lab.files import write_atomic
 from georeset_lab.widgets import page_images as images
 from georeset_lab.widgets import page_parts as parts
 from georeset_lab.widgets import page_sections as sections
+from georeset_lab.widgets.page_frame import fill_template, page_facts, provenance_rows
 from georeset_lab.widgets.page_images import Canvas
 from georeset_lab.widgets.page_report import probe_section
 from georeset_lab.widgets.page_sections import Page
@@ -93,13 +88,6 @@ def build_page(
     plots = _plots(page, vectors, picked, prediction, probe, umap)
     made["embedding"] = sections.embedding_section(page, emb, plots, 2)
     return _fill(page, scene, emb, made, dict(timings or {}))
-
-
-def write_page(path: str | Path, html: str) -> Path:
-    """Write a page so that it is whole or absent, and return where it is."""
-    target = Path(path).expanduser().resolve()
-    write_atomic(target, html.encode("utf-8"))
-    return target
 
 
 def _shared(scene: Scene, emb: Embeddings) -> Page:
@@ -179,75 +167,17 @@ _NAMES = {
 
 
 def _fill(page: Page, scene: Scene, emb: Embeddings, made: Mapping[str, str], timings: dict[str, float]) -> str:
-    folder = resources.files("georeset_lab.widgets")
     order = [key for key in _NAMES if key in made]
     height, width = emb.grid.shape
     corners = [lonlat_of(emb.grid, r, c) for r in (-0.5, height - 0.5) for c in (-0.5, width - 0.5)]
-    data = {"tables": page.tables, "corners": [[round(float(v), 7) for v in pair] for pair in corners]}
     seen = ", ".join(images.label_of(n) for n in emb.modalities)
-    return Template((folder / "page.html").read_text("utf-8")).substitute(
-        title=escape(f"{scene.name} · georeset_lab"),
-        css=(folder / "page.css").read_text("utf-8"),
-        js=(folder / "page.js").read_text("utf-8"),
-        headline=escape(
-            f"What {len(emb.modalities)} sensors know about one place" if len(emb.modalities) > 1 else scene.name
-        ),
-        lead=escape(
-            f"Scene “{scene.name}”, seen by {seen}. Each pixel became an embedding that knows how sure it is; below is "
-            "what was measured, what the encoder made of it, and what a few labels turn that into."
-        ),
-        facts=_facts(scene, emb, timings),
-        nav="".join(f'<a href="#{key}">{_NAMES[key]}</a>' for key in order),
-        sections="\n".join(made[key] for key in order),
-        provenance=_provenance(scene, emb, timings),
-        # "</" would end the script element; JSON allows the escaped form.
-        data=json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c"),
+    return fill_template(
+        title=scene.name,
+        headline=f"What {len(emb.modalities)} sensors know about one place" if len(emb.modalities) > 1 else scene.name,
+        lead=f"Scene “{scene.name}”, seen by {seen}. Each pixel became an embedding that knows how sure it is; below is "
+        "what was measured, what the encoder made of it, and what a few labels turn that into.",
+        facts=page_facts(emb, timings),
+        sections={key: (_NAMES[key], made[key]) for key in order},
+        provenance=provenance_rows(emb, scene, timings),
+        data={"tables": page.tables, "corners": [[round(float(v), 7) for v in pair] for pair in corners]},
     )
-
-
-def _facts(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> str:
-    height, width = emb.grid.shape
-    box = emb.grid.boundingbox
-    lon, lat = (float(v) for v in lonlat_of(emb.grid, (height - 1) / 2, (width - 1) / 2))
-    place = f"{abs(lat):.3f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.3f}° {'E' if lon >= 0 else 'W'}"
-    pixel = abs(emb.grid.resolution.x)
-    facts = [
-        (place, f"centre · {_crs_name(emb.grid.crs)}"),
-        (
-            f"{(box.right - box.left) / 1000:.3g} × {(box.top - box.bottom) / 1000:.3g} km",
-            "wide × high, north is up",
-        ),
-        (f"{width:,} × {height:,} pixels", f"of {pixel:g} m, {emb.dim} dimensions each"),
-        (str(emb.attrs.get("model", "?")), f"model · weights {str(emb.attrs.get('model_hash', '?'))[:8]}"),
-    ]
-    if timings:
-        facts.append((f"{sum(timings.values()):.0f} s", "from nothing to this page"))
-    return "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in facts)
-
-
-def _crs_name(crs: Any) -> str:
-    """EPSG code, or the name where there is none; never the well-known text, which fills a screen."""
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code is not None else str(crs.proj.name)
-
-
-def _provenance(scene: Scene, emb: Embeddings, timings: Mapping[str, float]) -> str:
-    def text(value: Any) -> str:
-        if isinstance(value, Mapping):
-            return "; ".join(f"{k}: {text(v)}" for k, v in value.items() if len(v) if hasattr(v, "__len__"))
-        if isinstance(value, list | tuple) and len(value) > 12:
-            return f"{text(value[0])} … {text(value[-1])} ({len(value)})"
-        return ", ".join(map(text, value)) if isinstance(value, list | tuple) else str(value).replace("NaT", "undated")
-
-    keys = ("model", "model_hash", "version", "seed", "scene", "data", "sensors", "bands", "dates", "resolution_m")
-    rows = [(key.replace("_", " "), text(emb.attrs[key])) for key in keys if key in emb.attrs]
-    if timings:
-        rows.append(("time", ", ".join(f"{step} {seconds:.1f} s" for step, seconds in timings.items())))
-    if scene.truth is not None:
-        rows.append(
-            (
-                "simulated",
-                "a landscape that never was: plausible, not radiative transfer; easier than a real one",
-            )
-        )
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)

@@ -14,7 +14,8 @@ from odc.geo import CRS
 from PIL import Image
 
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.widgets.page import _crs_name, build_page, write_page
+from georeset_lab.widgets.page import build_page
+from georeset_lab.widgets.page_frame import crs_name, write_page
 from georeset_lab.widgets.page_images import certainty_top
 from georeset_lab.widgets.page_parts import Ground, round_length, scatter
 
@@ -174,8 +175,8 @@ def test_a_scene_without_hits_probe_or_truth_still_makes_a_page(story):
 )
 def test_a_reference_system_is_named_in_a_few_letters(given, shown):
     crs = CRS(given)
-    assert _crs_name(crs) == shown
-    assert _crs_name(CRS(crs.to_wkt())) == shown
+    assert crs_name(crs) == shown
+    assert crs_name(CRS(crs.to_wkt())) == shown
 
 
 def test_a_page_is_written_whole_and_its_path_is_absolute(tmp_path, html):
