@@ -14,6 +14,7 @@ from html import escape
 import numpy as np
 
 from georeset_lab.embed.pictures import certainty_palette
+from georeset_lab.widgets.chart_axes import LEFT, RIGHT, TOP, WIDTH, axis_x, axis_y, scale, svg, tick, ticks
 
 __all__ = [
     "COLOURS", "Bar", "Curve", "certainty_bar", "colour_bar", "keys", "matrix_row", "meter", "number", "series",
@@ -24,7 +25,6 @@ COLOURS = ("#2B8CC4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#888888")
 """After Okabe and Ito 2008, without what a white or a nearly black background would swallow."""
 CERTAINTY_LABEL = "certainty (1 - variance), 0 = knows nothing, 1 = settles it"
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 460.0, 46.0, 8.0, 18.0
 _REGIONS = (("visible", 0.38, 0.7), ("near infrared", 0.7, 1.3), ("short-wave infrared", 1.3, 2.6))
 
 
@@ -101,15 +101,15 @@ def spectrum(curves: Sequence[Curve], *, title: str) -> str:
     low_value, top_value = min(0.0, *ends), max(0.01, *ends)
     top_value = next((t for t in (0.1, 0.2, 0.3, 0.5, 1.0) if top_value <= t), _round_up(top_value))
     x_low, x_high = min(b.low_um for b in bars) - 0.02, max(b.high_um for b in bars) + 0.02
-    x, y = _scale(x_low, x_high, _LEFT, _WIDTH - _RIGHT), _scale(low_value, top_value, bottom, _TOP)
-    marks = [_axis_x([(x(v), _tick(v)) for v in ticks(x_low, x_high, 8)], bottom, "wavelength (µm)", height)]
+    x, y = scale(x_low, x_high, LEFT, WIDTH - RIGHT), scale(low_value, top_value, bottom, TOP)
+    marks = [axis_x([(x(v), tick(v)) for v in ticks(x_low, x_high, 8)], bottom, "wavelength (µm)", height)]
     marks.append(
-        _axis_y([(y(v), _tick(v)) for v in ticks(low_value, top_value, 5)], "reflectance (0 to 1)", (_TOP, bottom))
+        axis_y([(y(v), tick(v)) for v in ticks(low_value, top_value, 5)], "reflectance (0 to 1)", (TOP, bottom))
     )
     marks += _regions(x, x_low, x_high)
     for curve in curves:
         marks += _bands(curve, x, y)
-    return _svg(marks, height, title)
+    return svg(marks, height, title)
 
 
 def series(curves: Sequence[Curve], *, what: str, limits: tuple[float, float] | None = None) -> str:
@@ -133,13 +133,13 @@ def series(curves: Sequence[Curve], *, what: str, limits: tuple[float, float] | 
     at = [c.times.astype("datetime64[s]").astype(float) if known else np.arange(len(c.values)) + 1.0 for c in curves]
     first, last = min(a.min() for a in at), max(a.max() for a in at)
     pad = 0.02 * max(last - first, 1.0)
-    x, y = _scale(first - pad, last + pad, _LEFT, _WIDTH - _RIGHT), _scale(low, high, bottom, _TOP - 8)
+    x, y = scale(first - pad, last + pad, LEFT, WIDTH - RIGHT), scale(low, high, bottom, TOP - 8)
     below = "date" if known else "date, in order (days are not known)"
-    marks = [_axis_x([(x(v), t) for v, t in _dates(float(first), float(last), known)], bottom, below, height)]
-    marks.append(_axis_y([(y(v), _tick(v)) for v in ticks(low, high, 4)], what, (_TOP - 8, bottom)))
+    marks = [axis_x([(x(v), t) for v, t in _dates(float(first), float(last), known)], bottom, below, height)]
+    marks.append(axis_y([(y(v), tick(v)) for v in ticks(low, high, 4)], what, (TOP - 8, bottom)))
     for curve, where in zip(curves, at, strict=True):
         marks += _line(curve, where, known, x, y)
-    return _svg(marks, height, what)
+    return svg(marks, height, what)
 
 
 def keys(curves: Sequence[Curve]) -> str:
@@ -158,56 +158,7 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two ends, at most so many (at least two are tried for).
-
-    >>> ticks(0.41, 2.3, 6)
-    [0.5, 1.0, 1.5, 2.0]
-    """
-    span = max(high - low, 1e-12)
-    power = 10.0 ** math.floor(math.log10(span / most))
-    step = next(s * power for s in (1, 2, 2.5, 5, 10, 20) if span / (s * power) <= most)
-    first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
 # -- pieces -----------------------------------------------------------------------------------------------------------
-
-
-def _svg(marks: Sequence[str], height: float, title: str) -> str:
-    return (
-        f'<svg class="gl-chart" viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(marks)}</svg>"
-    )
-
-
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    factor = (end - start) / max(high - low, 1e-12)
-    return lambda value: start + (value - low) * factor
-
-
-def _axis_x(items: Sequence[tuple[float, str]], bottom: float, name: str, height: float) -> str:
-    right = _WIDTH - _RIGHT
-    texts = ""
-    for x, text in items:
-        half = 3.2 * len(text)  # half the width of the text, about: it must not leave the drawing
-        x = min(max(x, half), _WIDTH - half)
-        texts += f'<text x="{x:.1f}" y="{bottom + 14:g}" text-anchor="middle">{escape(text)}</text>'
-    lines = "".join(f"M{x:.1f} {bottom:g}v3" for x, _ in items)
-    return (
-        f'<path class="gl-axis" d="M{_LEFT:g} {bottom:g}H{right:g}{lines}"/>{texts}'
-        f'<text x="{(_LEFT + right) / 2:g}" y="{height - 4:g}" text-anchor="middle">{escape(name)}</text>'
-    )
-
-
-def _axis_y(items: Sequence[tuple[float, str]], name: str, span: tuple[float, float]) -> str:
-    texts = "".join(f'<text x="{_LEFT - 6:g}" y="{y + 4:.1f}" text-anchor="end">{escape(t)}</text>' for y, t in items)
-    lines = "".join(f"M{_LEFT:g} {y:.1f}H{_WIDTH - _RIGHT:g}" for y, _ in items)
-    middle = sum(span) / 2
-    return (
-        f'<path class="gl-grid" d="{lines}"/>{texts}<text x="11" y="{middle:g}" text-anchor="middle" '
-        f'transform="rotate(-90 11 {middle:g})">{escape(name)}</text>'
-    )
 
 
 def _regions(x: Callable[[float], float], low: float, high: float) -> list[str]:
@@ -268,10 +219,6 @@ def _dates(first: float, last: float, known: bool) -> list[tuple[float, str]]:
         return [(first, str(np.datetime64(int(first), "s"))[:10])]
     length = 7 if last - first > 200 * 86400 else 10
     return [(float(v), str(np.datetime64(int(v), "s"))[:length]) for v in np.linspace(first, last, 4)]
-
-
-def _tick(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import traitlets
 
 from georeset_lab.embed.warp import grid_view
 from georeset_lab.widgets.layer_source import AXES, PCA, SCENE, SIMILARITY, LayerSource
-from georeset_lab.widgets.map_canvas import MapCanvas, network_is_there
+from georeset_lab.widgets.map_canvas import HEIGHT, MapCanvas, network_is_there
 from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls
 from georeset_lab.widgets.map_layers import MAPS, mask_picture
 
@@ -50,7 +50,7 @@ class EmbeddingMap(ipw.VBox):
     class_colours = traitlets.Dict(default_value={})
     """Class name to ``#rrggbb``: the colours of the class map. Others come from the class palette."""
 
-    def __init__(self, state: Exploration, *, height: str = "420px") -> None:
+    def __init__(self, state: Exploration, *, height: str = HEIGHT) -> None:
         self.state = state
         self.source = LayerSource(state)
         self.canvas = MapCanvas(grid_view(state.emb.grid, max_pixels=1), height=height)
@@ -84,6 +84,7 @@ class EmbeddingMap(ipw.VBox):
             self.state.unobserve(handler, names)
         if self._heard:
             self._tool.unlink()
+            self._status.unlink()
         self._heard = []
         super().close()
 
@@ -93,6 +94,7 @@ class EmbeddingMap(ipw.VBox):
         state, canvas = self.state, self.canvas
         self._tool = traitlets.link((state, "tool"), (self.controls.tools, "value"))
         traitlets.link((self, "opacity"), (self.controls.opacity, "value"))
+        self._status = traitlets.dlink((state, "status"), (self.controls.status, "value"), _as_note)
         self.controls.layer.observe(self._chosen, "value")
         self.controls.ground.observe(self._ground_chosen, "value")
         for box in self.controls.dims:
@@ -264,3 +266,7 @@ class EmbeddingMap(ipw.VBox):
     def _read(self, value: str, where: str = "") -> None:
         text = f'<div class="gr-read"><b>{escape(value)}</b><small>{escape(where)}</small></div>'
         self.controls.reading.value = text if value else ""
+
+
+def _as_note(status: str) -> str:
+    return f'<div class="gr-note" role="status">{escape(status)}</div>' if status else ""

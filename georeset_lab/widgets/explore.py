@@ -60,8 +60,6 @@ class Explorer(ipw.VBox):
         for panel in (self.map, self.latent):
             traitlets.dlink((self.labeller, "class_colours"), (panel, "class_colours"))
         traitlets.dlink((self.labeller, "labels"), (self.map, "labels"))
-        self._status = ipw.HTML()
-        traitlets.dlink((state, "status"), (self._status, "value"), _as_text)
         self.tabs = ipw.Tab(
             children=[self.latent, self.labeller, self.certainty, self.similar], titles=list(_TABS), layout=_column()
         )
@@ -72,7 +70,7 @@ class Explorer(ipw.VBox):
             [left, self.tabs],
             layout=ipw.Layout(grid_template_columns="minmax(0, 1.15fr) minmax(0, 1fr)", grid_gap="10px", width="100%"),
         )
-        super().__init__(children=[body, self._status])
+        super().__init__(children=[_style(), body])
         self.add_class("gr-explorer")
 
     @property
@@ -138,10 +136,9 @@ def explore(
     return found
 
 
-def _as_text(status: str) -> str:
-    from html import escape
-
-    return f'<small role="status">{escape(status)}</small>' if status else ""
+def _style() -> ipw.HTML:
+    text = Path(__file__).with_name("explore.css").read_text(encoding="utf-8")
+    return ipw.HTML(f"<style>{text}</style>", layout=ipw.Layout(display="none"))
 
 
 def _column() -> ipw.Layout:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -14,6 +16,8 @@ import traitlets
 
 from georeset_lab.embed.label_book import LabelBook
 from georeset_lab.errors import GeoresetError
+from georeset_lab.widgets.class_colours import natural_colour
+from georeset_lab.widgets.learning_panel import LearningPanel
 from georeset_lab.widgets.live_map import LiveMap
 
 if TYPE_CHECKING:
@@ -26,10 +30,13 @@ _ERASE_M = 60.0
 """A click with the eraser removes labels within one cell."""
 _SUGGESTIONS = 8
 _HINT = "Name two classes, choose one, then click the map or draw on it. The class map appears with the second class."
+_LINK_BYTES = 1_000_000
+"""Files up to this size can also be downloaded from a link in the notebook."""
+_STYLE = Path(__file__).with_name("labeller.css")
 
 
 class Labeller(ipw.VBox):
-    """Classes with colours, the label that the next click gives, undo, suggestions, files.
+    """Classes with colours, the label that the next click gives, undo, suggestions, a learning curve, files.
 
     Parameters
     ----------
@@ -50,9 +57,11 @@ class Labeller(ipw.VBox):
     def __init__(self, state: Exploration, book: LabelBook | None = None, *, files: bool = True) -> None:
         self.state = state
         self.book = LabelBook.for_map(state.emb) if book is None else book
+        self.learning = LearningPanel(state, self.book)
         self._build(files)
         super().__init__(children=self._rows)
         self.add_class("gr-map")  # the colours and buttons of the map
+        self.add_class("gr-labels")
         self._heard = [("clicked", self._click), ("drawn", self._shape)]
         for name, handler in self._heard:
             state.observe(handler, name)
@@ -66,13 +75,14 @@ class Labeller(ipw.VBox):
             self.state.unobserve(handler, name)
         self._stop()
         self.live.close()
+        self.learning.close()
         super().close()
 
     # -- what is on the screen ----------------------------------------------------------------------------------------
 
     def _build(self, files: bool) -> None:
         self._classes = ipw.VBox()
-        self._name = ipw.Text(placeholder="Name of a class", layout=ipw.Layout(width="180px"), continuous_update=False)
+        self._name = ipw.Text(placeholder="Name of a class", layout=ipw.Layout(width="200px"), continuous_update=False)
         add = _button("Add class", "plus", "Add a class of this name", self._add_class)
         self._undo = _button("Undo", "undo", "", lambda: self.book.undo())
         self._redo = _button("Redo", "repeat", "", lambda: self.book.redo())
@@ -83,11 +93,15 @@ class Labeller(ipw.VBox):
         suggest = _button("Suggest a place", "lightbulb-o", "Go where the next label helps most", self._suggest)
         self._note, self._where = ipw.HTML(), ipw.HTML()
         self._offered: list[dict[str, Any]] = []
+        self._files = files
+        style = ipw.HTML(f"<style>{_STYLE.read_text(encoding='utf-8')}</style>", layout=ipw.Layout(display="none"))
         rows: list[ipw.Widget] = [
-            self._classes,
-            ipw.HBox([self._name, add]),
-            ipw.HBox([self._undo, self._redo, self._eraser, suggest], layout=ipw.Layout(flex_flow="row wrap")),
+            style,
             self._note,
+            self._classes,
+            _row(self._name, add),
+            _row(self._undo, self._redo, self._eraser, suggest),
+            self.learning,
         ]
         if files:
             self._upload = ipw.FileUpload(
@@ -95,10 +109,15 @@ class Labeller(ipw.VBox):
             )
             self._upload.observe(self._import, "value")
             export = [
-                _button(name, "download", f"Write the labels to {file} in the working directory", self._writer(file))
+                _button(
+                    f"Save {name}",
+                    "download",
+                    f"Write the labels to {file} in the working directory",
+                    self._writer(file),
+                )
                 for name, file in (("GeoJSON", "labels.geojson"), ("GeoParquet", "labels.parquet"))
             ]
-            rows.append(ipw.HBox([self._upload, *export], layout=ipw.Layout(flex_flow="row wrap")))
+            rows.append(_row(self._upload, *export))
         self._rows = [*rows, self._where]
 
     def _draw(self) -> None:
@@ -122,7 +141,13 @@ class Labeller(ipw.VBox):
         ]
         self.class_colours = colours
         self.labels = {"type": "FeatureCollection", "features": features}
-        kept = f"Saved at every click in {escape(str(book.path))}" if book.path is not None else "Kept in memory only"
+        kept = "Kept in memory only."
+        if book.path is not None:  # a path of a server is nobody's business
+            kept = (
+                f"Saved at every click in {escape(str(book.path))}"
+                if self._files
+                else "Every label is saved as it is made."
+            )
         notes = "".join(f"<br>{escape(note)}" for note in book.notes)
         self._where.value = f'<small style="opacity:.75">{kept}{notes}</small>'
         if not book.items:
@@ -131,20 +156,21 @@ class Labeller(ipw.VBox):
     def _class_row(self, name: str, colour: str) -> ipw.Widget:
         count = self.book.counts.get(name, 0)
         pick = ipw.ToggleButton(
-            value=name == self.chosen,
-            description=name,
-            tooltip=f"Clicks on the map get the label {name}",
-            layout=ipw.Layout(width="180px"),
-        )
+            value=name == self.chosen, description=name, tooltip=f"Clicks on the map get the label {name}",
+            layout=ipw.Layout(width="200px"),
+        )  # fmt: skip
         pick.observe(lambda change: self._choose(name), "value")
         paint = ipw.ColorPicker(concise=True, value=colour, layout=ipw.Layout(width="34px"))
+        paint.tooltip = f"Colour of {name}"
         paint.observe(lambda change: self.book.recolour_class(name, change["new"]), "value")
-        text = ipw.Label(f"{count} label{'s' if count != 1 else ''}", layout=ipw.Layout(width="80px"))
+        text = ipw.HTML(f"{count} label{'s' if count != 1 else ''}", layout=ipw.Layout(width="80px"))
         drop = _button("", "trash", f"Remove the class {name} and its labels", lambda: self.book.remove_class(name))
-        return ipw.HBox([paint, pick, text, drop])
+        return _row(paint, pick, text, drop)
 
-    def _say(self, text: str) -> None:
-        self._note.value = f"<span>{escape(text or (_HINT if not self.book.items else ''))}</span>"
+    def _say(self, text: str, *, link: str = "") -> None:
+        """Tell the user something; ``link`` is HTML of ours behind it."""
+        self._note.value = f"<span>{escape(text or (_HINT if not self.book.items else ''))}{link}</span>"
+        self._note.layout.display = "" if text or not self.book.items else "none"
 
     # -- what the user does -------------------------------------------------------------------------------------------
 
@@ -161,7 +187,7 @@ class Labeller(ipw.VBox):
         self._try(lambda: self._added(self._name.value))
 
     def _added(self, name: str) -> None:
-        made = self.book.add_class(name)
+        made = self.book.add_class(name, natural_colour(name, self.class_colours.values()))
         self._name.value = ""
         self._choose(made.name)
 
@@ -234,8 +260,10 @@ class Labeller(ipw.VBox):
 
     def _writer(self, file: str) -> Callable[[], None]:
         def write() -> None:
-            (self.book.to_geojson if file.endswith("geojson") else self.book.to_geoparquet)(file)
-            self._say(f"Written: {file}")
+            made = (self.book.to_geojson if file.endswith("geojson") else self.book.to_geoparquet)(file)
+            url = f"data:application/octet-stream;base64,{b64encode(made).decode()}"
+            link = f' <a download="{file}" href="{url}">Download</a>' if len(made) <= _LINK_BYTES else ""
+            self._say(f"Written to the working directory: {file}.", link=link)
 
         return lambda: self._try(write)
 
@@ -246,6 +274,12 @@ class Labeller(ipw.VBox):
             action()
         except GeoresetError as err:
             self._say(str(err))
+
+
+def _row(*items: ipw.Widget) -> ipw.HBox:
+    row = ipw.HBox(items)
+    row.add_class("gr-row")
+    return row
 
 
 def _auto() -> ipw.Layout:

@@ -22,6 +22,8 @@ PANES = {"gr-base": 250, "gr-layer": 300, "gr-mask": 340, "gr-lines": 380}
 """Panes of our pictures and their height; Leaflet's tiles lie at 200, its vectors at 400."""
 ZOOM_SNAP = 0.25
 MAX_ZOOM = 22
+HEIGHT = "clamp(400px, 52vh, 680px)"
+"""CSS height of a map: half the window, but enough to see something and not so much that nothing else has room."""
 SHAPES = {"polygon": "draw:Polygon", "rectangle": "draw:Rectangle"}
 HOVER_S = 0.06
 """A hover within this time of the last is left unanswered."""
@@ -50,7 +52,7 @@ class MapCanvas:
         CSS height.
     """
 
-    def __init__(self, home: MercatorView, *, height: str = "420px") -> None:
+    def __init__(self, home: MercatorView, *, height: str = HEIGHT) -> None:
         self.on_click: Callable[[float, float], None] = _ignore
         """Called with longitude and latitude; not for the corners of a shape."""
         self.on_hover: Callable[[float, float], None] = _ignore
@@ -67,10 +69,10 @@ class MapCanvas:
         self.gate = PointerGate()
         self.base, self.overlay, self.mask = (Overlay(pane=p) for p in ("gr-base", "gr-layer", "gr-mask"))
         self.lines = Overlay(pane="gr-lines").layers[1]
-        self.labels = _labels_layer()
+        self.labels, self.outlines = _labels_layer(), _labels_layer()
         self.rings = _rings()
         pictures = [*self.base.layers, *self.overlay.layers, *self.mask.layers, self.lines]
-        self.leaflet = _leafmap(home, height, [*pictures, self.labels, *self.rings])
+        self.leaflet = _leafmap(home, height, [*pictures, self.outlines, self.labels, *self.rings])
         self.draw = _draw_control()
         self._tiles: Any = None
         self.leaflet.controls = (*self.leaflet.controls, _scale_bar(), self.draw)
@@ -98,6 +100,7 @@ class MapCanvas:
 
     def draw_labels(self, features: Sequence[dict[str, Any]]) -> None:
         """GeoJSON features in degrees, in the colour (``#rrggbb``) of their property ``colour``."""
+        self.outlines.data = {"type": "FeatureCollection", "features": [_outlined(f) for f in features]}
         self.labels.data = {"type": "FeatureCollection", "features": [_styled(f) for f in features]}
 
     def show_tiles(self, provider: Any) -> None:
@@ -190,7 +193,7 @@ def _leafmap(home: MercatorView, height: str, layers: list[Any]) -> Any:
     """
     import leafmap
 
-    pixels = int(re.sub(r"\D", "", height) or 460)
+    pixels = int((re.findall(r"\d+(?=px)", height) or ["400"])[0])  # until the browser tells the size
     return leafmap.Map(
         layers=layers,
         center=_middle(home),
@@ -250,6 +253,15 @@ def _styled(feature: dict[str, Any]) -> dict[str, Any]:
         if point
         else {"color": colour, "weight": 3, "fillColor": colour, "fillOpacity": 0.25}
     )
+    return _drawn_as(feature, style)
+
+
+def _outlined(feature: dict[str, Any]) -> dict[str, Any]:
+    """The dark edge below a label, without which a light one is lost on light ground."""
+    return _drawn_as(feature, {"color": "#101815", "weight": 5, "fill": False})
+
+
+def _drawn_as(feature: dict[str, Any], style: dict[str, Any]) -> dict[str, Any]:
     # Nothing else of the feature is sent: a name is text that someone typed, and has no business in a map.
     return {"type": "Feature", "geometry": feature["geometry"], "properties": {"style": style}}
 

@@ -50,7 +50,9 @@ class MapControls:
         self.ground.tooltip = "What lies below"
         self.dims = [_dim_box(word, min(i, dim - 1), dim) for i, word in enumerate(("red", "green", "blue"))]
         self.dim_row = ipw.HBox(self.dims, layout=ipw.Layout(display="none"))
-        self.legend, self.reading = ipw.HTML(), ipw.HTML()
+        self.legend, self.reading, self.status = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.reading.add_class("gr-reading")
+        self.status.add_class("gr-status")
 
     def around(self, leaflet: Any) -> list[ipw.Widget]:
         """Rows of a map with its controls, from the top; the first carries the style sheet and is not seen."""
@@ -61,7 +63,7 @@ class MapControls:
         ]
         for bar in bars:
             bar.add_class("gr-bar-top")
-        ground = ipw.Box([leaflet, self.reading])
+        ground = ipw.Box([leaflet, self.reading, self.status])
         ground.add_class("gr-ground")
         return [style, *bars, ground, self.legend]
 
