@@ -6,6 +6,7 @@ The estimate is `georeset_lab.embed.learning_curve.grow_curve`, run beside the i
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class LearningPanel(Board):
 
             try:
                 for curve in grow_curve(emb, labels, scene=scene, draws=DRAWS):
-                    self.state.deliver(lambda curve=curve: self._grown(turn, curve))
+                    self.state.deliver(partial(self._grown, turn, curve))
                     if turn != self._turn:
                         break
             except GeoresetError as err:
