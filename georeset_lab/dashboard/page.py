@@ -22,7 +22,10 @@ __all__ = ["Actions", "Page", "Raster", "read_template"]
 
 _HERE = Path(__file__).parent
 _FIT: dict[str, Any] = {"margin": (0, 6), "align": "center"}
-_CHROME = """
+_FONT = ':host { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }\n'
+_CHROME = (
+    _FONT
+    + """
 .bk-btn.bk-btn-default, .bk-btn.bk-btn-primary, .bk-input, select.bk-input {
   background: var(--card, #fff); color: var(--ink, #17201c); border: 1px solid var(--line, #dde3dd) !important;
   border-radius: 6px; font: inherit; font-size: 13px; box-shadow: none;
@@ -42,6 +45,7 @@ select.bk-input { appearance: auto !important; background-image: none !important
 select.bk-input option { background: var(--card, #fff); color: var(--ink, #17201c); }
 label { color: var(--soft, #56635c); font-size: 12px; }
 """
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Page:
         self._title = pn.pane.HTML("", **_FIT, stylesheets=[_TITLE])
         self._note = pn.pane.HTML("", visible=False, margin=0, stylesheets=[_NOTE])
         self._leave = pn.widgets.Button(
-            name="Other scene", visible=False, stylesheets=[_CHROME], height=30, width=104, **_FIT
+            label="Other scene", visible=False, stylesheets=[_CHROME], height=30, width=104, **_FIT
         )
         self._leave.on_click(lambda _: actions.leave())
         self._kind = pn.widgets.Select(
@@ -100,7 +104,7 @@ class Page:
             **_FIT,
         )
         self._save = pn.widgets.FileDownload(
-            callback=self._export, filename="georeset", label="Download", button_type="default", auto=True, embed=False,
+            callback=self._export, filename="georeset", label="Download", color="default", auto=True, embed=False,
             stylesheets=[_CHROME], width=100, height=30, **_FIT,
         )  # fmt: skip
         self._kind.param.watch(lambda _: self._name_export(), "value")
@@ -170,7 +174,7 @@ class Page:
         ]
         for key, title in sources:
             button = pn.widgets.Button(
-                name=title, stylesheets=[_CHROME], css_classes=["wide"], height=42, width=440, margin=(4, 0)
+                label=title, stylesheets=[_CHROME], css_classes=["wide"], height=42, width=440, margin=(4, 0)
             )
             button.on_click(partial(_pressed, self._actions.open, key))
             cards.append(button)
@@ -187,7 +191,7 @@ class Page:
             for r in rasters
         }  # fmt: skip
         button = pn.widgets.Button(
-            name="Open as one scene", button_type="primary", stylesheets=[_CHROME], height=42, width=440, margin=(8, 0)
+            label="Open as one scene", color="primary", stylesheets=[_CHROME], height=42, width=440, margin=(8, 0)
         )
         button.on_click(lambda _: self._actions.open_rasters({k: c.value for k, c in choices.items()}))
         rows = [
@@ -210,7 +214,7 @@ class Page:
             self.show_title("")
             self._leave.visible = self._saving.visible = False
             self._bar = pn.pane.HTML(stylesheets=[_CARD], width=440, margin=(28, 0, 8, 0))
-            stop = pn.widgets.Button(name="Stop", stylesheets=[_CHROME], height=32, width=90, margin=0)
+            stop = pn.widgets.Button(label="Stop", stylesheets=[_CHROME], height=32, width=90, margin=0)
             stop.on_click(lambda _: self._actions.stop())
             self._main[:] = [pn.Column(self._bar, stop, stylesheets=[_CARD], width=520, align="center")]
         percent = "" if share is None else f"{100 * share:.0f} %"
@@ -260,11 +264,16 @@ def _heading(title: str, text: str) -> Any:
 
 _BAR = ":host { background: var(--card, #fff); border-bottom: 1px solid var(--line, #dde3dd); padding: 0 8px; }"
 _MAIN = ":host { overflow: auto; }"
-_TITLE = """
+_TITLE = (
+    _FONT
+    + """
 h1 { display: inline; font-size: 16px; font-weight: 680; letter-spacing: -.01em; margin: 0; color: var(--accent, #0b6e5f); }
 .scene { margin-left: 10px; color: var(--ink, #17201c); font-size: 14px; font-weight: 600; }
 """
-_NOTE = """
+)
+_NOTE = (
+    _FONT
+    + """
 :host { position: fixed; bottom: 14px; right: 14px; z-index: 1000; width: auto; height: auto; }
 .said {
   display: flex; gap: 10px; align-items: start; max-width: min(560px, 88vw); padding: 10px 12px; border-radius: 8px;
@@ -274,7 +283,10 @@ _NOTE = """
 .said.warn { border-left: 4px solid var(--warn, #8a3b00); }
 button { border: 0; background: none; color: var(--soft, #56635c); font-size: 18px; line-height: 1; cursor: pointer; }
 """
-_CARD = """
+)
+_CARD = (
+    _FONT
+    + """
 :host { color: var(--ink, #17201c); }
 h2 { font-size: 18px; font-weight: 650; margin: 0 0 2px; color: var(--ink, #17201c); }
 p { margin: 0 0 6px; color: var(--soft, #56635c); font-size: 13px; }
@@ -285,3 +297,4 @@ p { margin: 0 0 6px; color: var(--soft, #56635c); font-size: 13px; }
 @keyframes slide { from { margin-left: 0 } to { margin-left: 70% } }
 @media (prefers-reduced-motion: reduce) { .bar.unknown div { animation: none; width: 100%; opacity: .4 } }
 """
+)

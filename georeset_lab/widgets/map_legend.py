@@ -55,7 +55,7 @@ def ramp_legend(
 ) -> str:
     """Names beside bars from pale to full colour, (n, K, 3) uint8, each with a share, and what both ends mean."""
     items = "".join(
-        f'<li><i class="gr-ramp" style="background:linear-gradient(90deg,{",".join(hexes(ramp)[:: max(1, len(ramp) // 4)])})">'
+        f'<li><i class="gr-ramp" style="background:linear-gradient(90deg,{hexes(ramp[:1])[0]},{hexes(ramp[-1:])[0]})">'
         f"</i>{escape(str(text))} <small>{_percent(share)}</small></li>"
         for text, ramp, share in zip(classes, ramps, shares, strict=True)
     )
