@@ -16,9 +16,9 @@ from georeset_lab.errors import ShapeMismatch, UnitError
 class Calibration:
     """How the stored numbers of a modality become physical values.
 
-    A value is missing where the stored number is ``nodata`` or not finite. The others become ``raw * scale + offset``,
-    then, for bands with ``planck`` constants, the temperature of a black body of that radiance, then, with ``to_db``,
-    decibels.
+    A value is missing where the stored number is ``nodata``, ``saturated`` or not finite. The others become
+    ``raw * scale + offset``, then, for bands with ``planck`` constants, the temperature of a black body of that
+    radiance, or, with ``amplitude``, the square of it, then, with ``to_db``, decibels.
 
     Raises
     ------
@@ -45,6 +45,10 @@ class Calibration:
     """Turn linear power into decibels after scaling; power at or below zero becomes missing."""
     planck: tuple[tuple[float, float] | None, ...] | None = None
     """Constants K1 and K2 of each band stored as radiance (Landsat Level 1 thermal): K2 / ln(K1 / L + 1)."""
+    amplitude: bool = False
+    """Square after scaling: the numbers are amplitudes of radar, whose square is power."""
+    saturated: float | None = None
+    """Stored number that means "saturated"; missing too, in the band that has it."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.scale), len(self.offset), len(self.planck or self.scale)}
@@ -118,16 +122,22 @@ class Calibration:
             if planck is not None:
                 k1, k2 = planck
                 value = np.where(value > 0, k2 / np.log1p(k1 / value), np.nan)
+            if self.amplitude:
+                value = np.square(value)
             if self.to_db:
                 value = np.where(value > 0, 10 * np.log10(value), np.nan)
             out[...] = value
         out[self._missing(raw) | ~np.isfinite(out)] = np.nan
 
     def _missing(self, raw: np.ndarray) -> np.ndarray:
-        nodata = self.nodata
-        if nodata is None or not math.isfinite(nodata):
-            return np.zeros(raw.shape, dtype=bool)
-        if np.issubdtype(raw.dtype, np.floating):
-            return np.asarray(raw == raw.dtype.type(nodata))
-        # An integer raster cannot hold a fractional nodata; comparing as integers is exact for 64 bits too.
-        return np.asarray(raw == int(nodata)) if float(nodata).is_integer() else np.zeros(raw.shape, dtype=bool)
+        missing = _equal(raw, self.nodata)
+        return missing if self.saturated is None else missing | _equal(raw, self.saturated)
+
+
+def _equal(raw: np.ndarray, number: float | None) -> np.ndarray:
+    if number is None or not math.isfinite(number):
+        return np.zeros(raw.shape, dtype=bool)
+    if np.issubdtype(raw.dtype, np.floating):
+        return np.asarray(raw == raw.dtype.type(number))
+    # An integer raster cannot hold a fractional nodata; comparing as integers is exact for 64 bits too.
+    return np.asarray(raw == int(number)) if float(number).is_integer() else np.zeros(raw.shape, dtype=bool)

@@ -20,14 +20,17 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.readers.assemble import Wish, build_modality
-from georeset_lab.data.readers.folder import guess, scan_folder
+from georeset_lab.data.readers.folder import guess
 from georeset_lab.data.readers.grids import parse_crs
+from georeset_lab.data.readers.piece import Piece
+from georeset_lab.data.readers.products import notes_of, products_in, resolve, scan, sensor_of
 from georeset_lab.data.readers.source import describe, read_source
 from georeset_lab.data.readers.timing import apply_time
 from georeset_lab.data.readers.zarr import is_zarr
 from georeset_lab.data.scene import Scene
 from georeset_lab.data.sensors import Sensor, match_bands, sensor
-from georeset_lab.errors import EmptyScene, SceneReadError, UnknownModality, UnknownSensor
+from georeset_lab.data.stac.source import is_stac
+from georeset_lab.errors import EmptyScene, InvalidOption, SceneReadError, UnknownModality, UnknownSensor
 
 _USUAL_NAME = {
     "sentinel-2": "s2",
@@ -42,6 +45,7 @@ _USUAL_NAME = {
 def load_scene(
     source: Any,
     *,
+    collection: str | Sequence[str] | Mapping[str, str] | None = None,
     sensors: str | Mapping[str, str] | None = None,
     bands: Sequence[BandSpec | str] | Mapping[str, Sequence[BandSpec | str]] | None = None,
     crs: Any = None,
@@ -57,9 +61,13 @@ def load_scene(
     Parameters
     ----------
     source
-        ``"simulated"``; a GeoTIFF, JPEG 2000, NetCDF or Zarr path; a folder of them; an `xarray.DataArray` or
-        `xarray.Dataset` ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means
-        several dates or bands.
+        ``"simulated"``; a GeoTIFF, JPEG 2000, ENVI, NetCDF or Zarr path; a product as delivered (Sentinel-2 SAFE, Landsat
+        bundle, HLS, Sentinel-1, EnMAP) or a folder of products or rasters; an `xarray.DataArray` or `xarray.Dataset`
+        ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means several dates or
+        bands; or STAC: ``"earth-search"``, ``"planetary-computer"``, the address of an API, static catalogue or item, a
+        JSON file of items, or pystac objects (extra ``stac``).
+    collection : str, list, or dict, optional
+        Of a STAC source: the collection, or several, each a modality; a dict names them: ``{"s2": "sentinel-2-l2a"}``.
     sensors : str or dict, optional
         Name of the sensor, or one for each modality; see `georeset_lab.data.sensors`. Without it, file names and tags
         must make it certain.
@@ -72,7 +80,9 @@ def load_scene(
         physical = number * scale + offset; for all, by modality, or ``{modality: {band: (scale, offset)}}``. Overrides
         the file.
     time : str, (start, end), list, or dict, optional
-        Dates of sources that state none, or the dates to keep; see `georeset_lab.data.readers.timing.apply_time`.
+        Dates of sources that state none, or the dates to keep; see `georeset_lab.data.readers.timing.apply_time`. Of a
+        STAC source: ``"2024-06"`` or another day, month or year takes its clearest date, ``("2024-06-01",
+        "2024-08-31")`` all dates of the span, a list those days.
     bbox : (west, south, east, north), optional
         Part to keep, in degrees of longitude and latitude.
     chunks : int, optional
@@ -89,6 +99,8 @@ def load_scene(
     ------
     SceneReadError
         A source is missing, damaged, or of a refused format.
+    RemoteError
+        A server refused, kept failing or broke off; see `georeset_lab.data.stac.http`. Lazy pixels raise it when read.
     MissingCRS, UnknownSensor, BandMismatch, UnitError, GridMismatch
         The source does not say what is needed, or contradicts what was said; the message has the call that fixes it.
 
@@ -114,7 +126,11 @@ def load_scene(
         from georeset_lab.data.scene_store import open_scene
 
         scene = open_scene(Path(source))
+    elif is_stac(source):
+        scene = _from_stac(source, collection, bbox, Asked(sensors, bands, crs, scale, time, chunks))
     else:
+        if collection is not None:
+            raise InvalidOption(f"collection={collection!r} belongs to STAC catalogues; {source!r} is none.")
         scene = _assemble(source, Asked(sensors, bands, crs, scale, time, chunks))
     return scene.crop(bbox=bbox) if bbox is not None else scene
 
@@ -157,11 +173,22 @@ def _assemble(source: Any, asked: Asked) -> Scene:
             continue
         # Read first: a missing or damaged file is the better answer than "which sensor made it?".
         pieces = read_source(part, chunks=asked.chunks, crs=asked.crs)
-        wish = _wish(name, part, certain.get(name), asked, notes)
+        products = products_in(part)
+        told = sensor_of(products) if products else certain.get(name)
+        wish = _wish(name, part, told, asked, (*notes, *notes_of(part)), described=_describe_themselves(pieces))
         modalities[name] = build_modality(apply_time(pieces, asked.of("time", name), name), wish)
     modalities = _on_common_ground(modalities, asked.crs)
     _warn_if_empty(modalities)
     return Scene(modalities, crs_of(next(iter(modalities.values())).grid), name=_title(source))
+
+
+def _from_stac(source: Any, collection: Any, bbox: Any, asked: Asked) -> Scene:
+    from georeset_lab.data.stac.modalities import stac_modalities, title_of
+
+    found = stac_modalities(source, collection, bbox, asked, usual_name=_usual_name, specs_of=_specs)
+    modalities = _on_common_ground(found, asked.crs)
+    _warn_if_empty(modalities)
+    return Scene(modalities, crs_of(next(iter(modalities.values())).grid), name=title_of(source))
 
 
 def _take_apart(source: Any, asked: Asked) -> tuple[dict[str, Any], dict[str, str | None], tuple[str, ...]]:
@@ -169,12 +196,13 @@ def _take_apart(source: Any, asked: Asked) -> tuple[dict[str, Any], dict[str, st
     if isinstance(source, Mapping) and not isinstance(source, xr.Dataset):
         if not source:
             raise SceneReadError('The dict of modalities is empty; give for example {"s2": "S2L2A.tif"}.')
-        return dict(source), {}, ()
+        return {name: resolve(part) for name, part in source.items()}, {}, ()
     folder = isinstance(source, str | os.PathLike) and Path(source).is_dir() and not is_zarr(Path(source))
     if folder and not isinstance(asked.sensors, str) and asked.bands is None:
-        found, notes = scan_folder(Path(source))
+        found, notes = scan(Path(source))
         return {k: v.items for k, v in found.items()}, {k: v.sensor for k, v in found.items()}, tuple(notes)
-    return {_name_of_single(source, asked): source}, {}, ()
+    part = resolve(source)
+    return {_name_of_single(part, asked): part}, {}, ()
 
 
 def _name_of_single(source: Any, asked: Asked) -> str:
@@ -183,6 +211,9 @@ def _name_of_single(source: Any, asked: Asked) -> str:
             return str(next(iter(value)))
     if isinstance(asked.sensors, str):
         return _usual_name(sensor(asked.sensors))
+    products = products_in(source)
+    if products:
+        return products[0].modality.replace("s2_l1c", "s2")
     found = _guessed(source)
     return found[0].replace("s2_l1c", "s2") if found else "image"
 
@@ -198,12 +229,21 @@ def _guessed(source: Any) -> tuple[str, str] | None:
     return next((found for text in describe(source) if (found := guess(Path(text))) is not None), None)
 
 
-def _wish(name: str, part: Any, certain: str | None, asked: Asked, notes: tuple[str, ...]) -> Wish:
+def _describe_themselves(pieces: Sequence[Piece]) -> bool:
+    """Whether the files state the wavelengths of their bands, so that no sensor table is needed."""
+    return all(any(f is not None and f.spec is not None for f in p.facts) or p.quality for p in pieces)
+
+
+def _wish(
+    name: str, part: Any, certain: str | None, asked: Asked, notes: tuple[str, ...], *, described: bool = False
+) -> Wish:
     wanted, given = asked.of("sensors", name), asked.of("bands", name)
     if wanted is None and certain is not None:
         wanted = certain
     if wanted is None and given is None:
         found = _guessed(part)
+        if found is None and described:
+            return Wish(name, None, None, asked.of("scale", name), (*notes, "bands as the file describes them"))
         if found is None:
             raise UnknownSensor(
                 f"Nothing says which sensor made modality {name!r} "

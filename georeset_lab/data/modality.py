@@ -14,6 +14,7 @@ import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.calibration import Calibration
+from georeset_lab.data.flags import FLAG_ATTRS, UNUSABLE, has_flag
 from georeset_lab.data.grids import pixel_size_m
 from georeset_lab.errors import BandMismatch, GridMismatch, OutsideScene, ShapeMismatch
 
@@ -46,7 +47,10 @@ class Modality:
     name: str
     """Key inside the scene: ``"s2"``, ``"l8"``, ``"s1"``, ``"dem"``, ..."""
     raw: xr.DataArray
-    """Stored numbers ``(time, band, y, x)``, NumPy or dask, any dtype, on the modality's finest grid."""
+    """Stored numbers ``(time, band, y, x)``, NumPy or dask, any dtype, on the modality's finest grid.
+
+    Named flags of the pixels, if there are any, ride along as the coordinate ``flags``; see `flags`.
+    """
     bands: tuple[BandSpec, ...]
     """What each band measures; ``gsd_m`` remembers the native pixel of each."""
     grid: GeoBox
@@ -160,10 +164,62 @@ class Modality:
             There is no date of this number.
         """
         window = {"time": self._dates(time), "y": rows, "x": cols}
-        out = self.calibration.apply(np.asarray(self.raw.isel(window).values))
+        out = self.calibration.apply(np.asarray(self.raw.variable.isel(window).values))
         if self.mask is not None:
-            _blank(out, np.asarray(self.mask.isel(window).values))
+            _blank(out, np.asarray(self.mask.variable.isel(window).values))
         return out
+
+    @property
+    def flags(self) -> xr.DataArray | None:
+        """Named flags ``(time, y, x)`` uint16 of the product's quality layers, None if it has none.
+
+        The bits are those of `georeset_lab.data.flags.FLAGS`; the attributes ``flag_masks`` and ``flag_meanings``
+        follow the CF conventions.
+        """
+        found = self.raw.coords.get("flags")
+        return None if found is None else found.reset_coords(drop=True)
+
+    def flagged(self, *names: str) -> xr.DataArray:
+        """True ``(time, y, x)`` where one of these flags is set: ``flagged("cloud", "shadow")``.
+
+        Raises
+        ------
+        BandMismatch
+            The product has no quality layer, or there is no flag of this name.
+        """
+        return has_flag(self._own_flags(), names)
+
+    def masked_by(self, *names: str) -> Modality:
+        """Modality in which these flags make a pixel unusable, instead of the usual ones; no data always does.
+
+        Pixels that were masked by hand (`Scene.with_mask`) stay masked.
+
+        Raises
+        ------
+        BandMismatch
+            The product has no quality layer, or there is no flag of this name.
+        """
+        flags = self._own_flags()
+        mask = has_flag(flags, ("nodata", *names))
+        if self.mask is not None:
+            mask = mask | (self.mask.variable & ~has_flag(flags, UNUSABLE).variable)
+        return replace(self, mask=mask)
+
+    def with_flags(self, flags: xr.DataArray) -> Modality:
+        """Modality with these flags ``(time, y, x)``; the usual ones (`UNUSABLE`) become its mask."""
+        raw = self.raw.assign_coords(flags=(("time", "y", "x"), flags.data, FLAG_ATTRS))
+        mask = xr.DataArray(has_flag(flags, UNUSABLE).data, dims=("time", "y", "x"))
+        if "time" in raw.coords:
+            mask = mask.assign_coords(time=raw.coords["time"].variable)
+        return replace(self, raw=raw, mask=mask)
+
+    def _own_flags(self) -> xr.DataArray:
+        if self.flags is None:
+            raise BandMismatch(
+                f"Modality {self.name!r} came without a quality layer, so its pixels have no flags. Add a mask of your "
+                "own with Scene.with_mask."
+            )
+        return self.flags
 
     def select_bands(self, names: Sequence[str]) -> Modality:
         """Modality with these bands in this order.

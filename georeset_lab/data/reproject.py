@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from georeset_lab.data.flags import FLAG_ATTRS, FLAGS
 from georeset_lab.data.grids import METRES_PER_DEGREE, centre_of, crs_name, crs_of, move, near_turn, pixel_size_m
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.resample import reproject_nearest
@@ -104,7 +105,10 @@ def reproject_modality(modality: Modality, crs: CRS, ground: Geometry | None = N
     grid = _target_grid(modality.grid, crs, resolution, ground)
     fill, is_missing = _fill_of(modality)
     raw = reproject_nearest(modality.raw.data, modality.grid, grid, fill)
-    coords = {"time": modality.raw.coords["time"]} if "time" in modality.raw.coords else {}
+    coords: dict[str, Any] = {"time": modality.raw.coords["time"]} if "time" in modality.raw.coords else {}
+    if modality.flags is not None:
+        flags = reproject_nearest(modality.flags.data, modality.grid, grid, FLAGS["nodata"])
+        coords["flags"] = (("time", "y", "x"), flags, FLAG_ATTRS)
     sizes = f"{pixel_size_m(before):.4g} m to {resolution:g} m"
     note = f"reprojected from {crs_name(before.crs)} to {crs_name(crs)}, nearest pixel, {sizes}"
     return replace(

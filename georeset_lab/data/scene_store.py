@@ -16,6 +16,7 @@ import xarray as xr
 
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.calibration import Calibration
+from georeset_lab.data.flags import FLAG_ATTRS
 from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import DIMS, Modality
 from georeset_lab.data.scene import Scene
@@ -119,6 +120,8 @@ def _write_modality(group: Any, modality: Modality) -> None:
     write_array(group, "raw", modality.raw.data, DIMS)
     if modality.mask is not None:
         write_array(group, "mask", modality.mask.data, ("time", "y", "x"))
+    if modality.flags is not None:
+        write_array(group, "flags", modality.flags.data, ("time", "y", "x"))
     write_array(group, "time", modality.times.view("int64"), ("time",))
 
 
@@ -127,9 +130,13 @@ def _read_modality(path: Path, name: str, root: Any, seal: Seal) -> Modality:
     times = _array(path, f"{name}/time", root, seal)[...].view("datetime64[ns]")
     raw = _array(path, f"{name}/raw", root, seal).lazy()
     mask = _array(path, f"{name}/mask", root, seal).lazy() if "mask" in root[name] else None
+    coords: dict[str, Any] = {"time": ("time", times)} if attrs["has_time"] else {}
+    if "flags" in root[name]:
+        flags = _array(path, f"{name}/flags", root, seal).lazy()
+        coords["flags"] = (("time", "y", "x"), flags, FLAG_ATTRS)
     return Modality(
         name=attrs["name"],
-        raw=xr.DataArray(raw, dims=DIMS, coords={"time": ("time", times)} if attrs["has_time"] else {}),
+        raw=xr.DataArray(raw, dims=DIMS, coords=coords),
         bands=tuple(BandSpec(**{k: number(v) for k, v in band.items()}) for band in attrs["bands"]),
         grid=_grid(attrs["grid"]),
         calibration=_calibration(attrs["calibration"]),
@@ -205,4 +212,6 @@ def _calibration(attrs: Mapping[str, Any]) -> Calibration:
         nodata=number(attrs["nodata"]),
         to_db=attrs["to_db"],
         planck=None if planck is None else tuple(None if k is None else (k[0], k[1]) for k in planck),
+        amplitude=attrs.get("amplitude", False),  # stores of the first version know neither
+        saturated=number(attrs["saturated"]) if attrs.get("saturated") is not None else None,
     )

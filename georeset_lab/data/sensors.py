@@ -181,14 +181,15 @@ def _hls() -> tuple[Sensor, Sensor]:
     )
 
 
-def _enmap() -> Sensor:
+def _enmap(level: str) -> Sensor:
     bands: list[BandSpec] = []
     for first, last, centre, width in _ENMAP:
         x = np.linspace(-1, 1, last - first + 1)
         nm, fwhm = np.polyval(centre, x), np.polyval(width, x)
         bands += [_spec((f"B{first + i:03d}", float(nm[i]), float(fwhm[i]), 30)) for i in range(x.size)]
-    encodings = (Encoding("l2a", 1e-4, 0.0, -32768),)
-    return Sensor("enmap-l2a", "EnMAP HSI Level 2A", tuple(bands), encodings, source=_ENMAP_SOURCE)
+    encodings = (Encoding("l2a", 1e-4, 0.0, -32768),) if level == "l2a" else ()  # Level 1C: gains in METADATA.XML
+    title = f"EnMAP HSI Level {level[1:].upper()}"
+    return Sensor(f"enmap-{level}", title, tuple(bands), encodings, source=_ENMAP_SOURCE)
 
 
 def _sentinel1(product: str) -> Sensor:
@@ -219,7 +220,8 @@ SENSORS: dict[str, Sensor] = {
         *_hls(),
         _sentinel1("grd"),
         _sentinel1("rtc"),
-        _enmap(),
+        _enmap("l2a"),
+        _enmap("l1c"),
         _dem(),
     )
 }

@@ -14,7 +14,7 @@ from georeset_lab.data.modality import Modality, pixel_size_m
 from georeset_lab.data.readers.deciding import Decided, decide_parts, one_calibration, reasons
 from georeset_lab.data.readers.naming import no_band, sort_columns
 from georeset_lab.data.readers.piece import Piece
-from georeset_lab.data.readers.quality import Quality, either, quality_mask, zero_mask
+from georeset_lab.data.readers.quality import Quality, either, quality_flags, zero_flags
 from georeset_lab.data.readers.stack import Part, as_array, join_acquisitions, join_dates
 from georeset_lab.data.readers.suspect import contradictions
 from georeset_lab.data.sensors import Sensor
@@ -62,19 +62,20 @@ def build_modality(pieces: Sequence[Piece], wish: Wish) -> Modality:
     whole = join_dates(parts, wish.name)
     why = reasons(decided)
     _warn_units(decided, why, wish.name)
-    zeros, zero_notes = zero_mask(replace(whole, nodata=calibration.nodata), decided[0].seen)
-    flagged, quality_notes = quality_mask(quality, whole)
+    zeros, zero_notes = zero_flags(replace(whole, nodata=calibration.nodata), decided[0].seen)
+    flagged, quality_notes = quality_flags(quality, whole)
     doubts = _doubts(decided, wish.name)
-    return Modality(
+    modality = Modality(
         name=wish.name,
         raw=as_array(whole.raw, whole.times),
         bands=whole.bands,
         grid=whole.grid,
         calibration=calibration,
-        mask=either(zeros, flagged),
         sensor=wish.sensor.name if wish.sensor else None,
         notes=(*wish.notes, *notes, *left_out, *empty, *why, *zero_notes, *quality_notes, *doubts),
     )
+    flags = either(zeros, flagged)
+    return modality if flags is None else modality.with_flags(flags)
 
 
 def sort_pieces(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Quality], list[str]]:
@@ -93,7 +94,11 @@ def sort_pieces(pieces: Sequence[Piece], wish: Wish) -> tuple[list[Part], list[Q
             part = piece.take(list(columns.bands))
             pixel = round(pixel_size_m(part.grid), 2)
             bands = tuple(b if b.gsd_m >= pixel else replace(b, gsd_m=pixel) for b in columns.bands.values())
-            parts.append(Part(part.raw, part.grid, bands, part.stated, part.times, part.nodata, part.origin, part.tags))
+            parts.append(
+                Part(
+                    part.raw, part.grid, bands, part.stated, part.times, part.nodata, part.origin, part.tags, part.facts
+                )
+            )
     if ignored:
         notes.append(f"left out: {', '.join(dict.fromkeys(ignored))}")
     return parts, quality, notes

@@ -11,6 +11,7 @@ import numpy as np
 
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.baseline import CHANGE, Verdict, baseline_offset, settle
+from georeset_lab.data.readers.certain import as_product_states, is_certain
 from georeset_lab.data.readers.landsat import level1_ways
 from georeset_lab.data.readers.plausible import Numbers
 from georeset_lab.data.readers.sampling import sample
@@ -79,7 +80,11 @@ def one_calibration(decided: Sequence[Decided]) -> tuple[Calibration, list[Part]
     plain = Calibration.identity(len(parts[0].bands))
     return plain, [
         replace(
-            d.part, raw=_physical(d.part.raw, d.decision.calibration), nodata=None, stated=(None,) * len(plain.scale)
+            d.part,
+            raw=_physical(d.part.raw, d.decision.calibration),
+            nodata=None,
+            stated=(None,) * len(plain.scale),
+            facts=(),
         )
         for d in decided
     ]
@@ -98,7 +103,7 @@ def reasons(decided: Sequence[Decided]) -> list[str]:
 def _by_baseline(part: Part, sensor: Sensor | None, scale: Any) -> list[tuple[Part, Verdict | None]]:
     """A silent Sentinel-2 cube with the verdict its dates give together; two parts if it mixes baselines."""
     sentinel2 = sensor is not None and sensor.name.startswith("sentinel-2")
-    silent = scale is None and not any(part.stated)
+    silent = scale is None and not any(part.stated) and not is_certain(part)
     if not (sentinel2 and silent and len(part.times) > 1 and np.dtype(part.raw.dtype).kind in "iu"):
         return [(part, None)]
     dates = np.unique(np.linspace(0, len(part.times) - 1, min(len(part.times), _MOST_DATES)).astype(int))
@@ -118,6 +123,8 @@ def _by_baseline(part: Part, sensor: Sensor | None, scale: Any) -> list[tuple[Pa
 def _decide(
     part: Part, seen: np.ndarray, name: str, sensor: Sensor | None, scale: Any, verdict: Verdict | None
 ) -> Decision:
+    if scale is None and is_certain(part):
+        return as_product_states(part, seen, name)
     ways = level1_ways(sensor, part.bands, part.tags, part.times.min(), part.grid) if sensor is not None else []
     return decide(
         Numbers.of(seen, np.dtype(part.raw.dtype)),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from georeset_lab.data.readers.sidecar import sidecar_tags
 from georeset_lab.errors import SceneReadError
@@ -47,7 +48,8 @@ class Find:
 
     sensor: str | None
     """Name of its sensor; None if the names do not make it certain."""
-    items: list[Path] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
+    """Its files, or the products it was delivered in."""
 
 
 def scan_folder(folder: Path) -> tuple[dict[str, Find], list[str]]:
@@ -90,7 +92,12 @@ def scan_folder(folder: Path) -> tuple[dict[str, Find], list[str]]:
         notes.append("Level 1C left out: Level 2A of the same place is there; name both in a dict to have both")
     elif "s2_l1c" in found:
         found["s2"] = found.pop("s2_l1c")
-    return dict(sorted(found.items(), key=lambda item: _rank(item[0]))), notes
+    return in_order(found), notes
+
+
+def in_order(found: dict[str, Find]) -> dict[str, Find]:
+    """Modalities in the usual order: optical, radar, elevation."""
+    return dict(sorted(found.items(), key=lambda item: _rank(item[0])))
 
 
 def guess(path: Path) -> tuple[str, str] | None:

@@ -23,8 +23,10 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Calibration
 from georeset_lab.data.readers.grids import ground_of
+from georeset_lab.data.readers.mtl import flat, read_groups
 from georeset_lab.data.sensors import Sensor
 from georeset_lab.data.times import day_of_year
+from georeset_lab.errors import SceneReadError
 
 _TM = {"B1": (0.671339, -2.19), "B2": (1.322205, -4.16), "B3": (1.043976, -2.21), "B4": (0.876024, -2.39),
        "B5": (0.120354, -0.49), "B6": (0.055376, 1.18), "B7": (0.065551, -0.22)}  # fmt: skip
@@ -99,10 +101,12 @@ def centre_latitude(grid: GeoBox) -> float:
 def read_mtl(folder: Path) -> dict[str, str]:
     """Keys and values of the one MTL text file in a folder; empty if there is none or several."""
     files = sorted(folder.glob("*MTL.txt"))
-    if len(files) != 1 or files[0].stat().st_size > 1_000_000:
+    if len(files) != 1:
         return {}
-    text = files[0].read_text(encoding="utf-8", errors="replace")
-    return {k: v.strip().strip('"') for k, v in re.findall(r"^\s*([A-Z0-9_]+)\s*=\s*(.+?)\s*$", text, re.MULTILINE)}
+    try:
+        return flat(read_groups(files[0]))
+    except SceneReadError:
+        return {}
 
 
 def _published(number: int, bands: Sequence[BandSpec], date: np.datetime64, elevation: float) -> Calibration:

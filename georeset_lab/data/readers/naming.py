@@ -48,11 +48,16 @@ def sort_columns(piece: Piece, sensor: Sensor | None, bands: Sequence[BandSpec] 
         Names and numbers of columns fit neither the sensor nor the given bands.
     """
     quality = {i: kind for i, n in enumerate(piece.names) if n and (kind := quality_kind(n, sensor))}
+    quality |= dict(piece.quality)
     rest = [i for i in range(len(piece.names)) if i not in quality]
     if not rest:
         return Columns({}, quality, ())
     if bands is not None:
         return _given(piece, rest, bands, quality, name)
+    own = {i: f.spec for i in rest if (f := piece.facts[i]) is not None and f.spec is not None}
+    certain = bool(own) and all(f is not None and f.units for f in piece.facts)
+    if own and (sensor is None or certain):
+        return _as_stated(piece, rest, own, quality)
     if sensor is None:
         raise BandMismatch(
             f"Modality {name!r} has no sensor; pass sensors={{{name!r}: ...}} or bands=[BandSpec(...), ...]."
@@ -61,8 +66,10 @@ def sort_columns(piece: Piece, sensor: Sensor | None, bands: Sequence[BandSpec] 
         return Columns({rest[0]: sensor.bands[0]}, quality, ())
     named = {i: piece.names[i] for i in rest if piece.names[i] is not None}
     if not named:
-        return _in_order(piece, rest, sensor, quality, name)
+        return _as_stated(piece, rest, own, quality) if own else _in_order(piece, rest, sensor, quality, name)
     found = {i: spec for i, text in named.items() if (spec := band_named(sensor, str(text)))}
+    if own and not found:
+        return _as_stated(piece, rest, own, quality)
     ignored = tuple(str(piece.names[i] or f"column {i + 1}") for i in rest if i not in found)
     return Columns(found, quality, ignored)
 
@@ -97,6 +104,11 @@ def _readings(name: str) -> list[str]:
     text = name.strip()
     parts = [p for p in _SPLIT.split(text) if p]
     return list(dict.fromkeys([text, *(parts[-1:] + parts[:1] if len(parts) > 1 else [])]))
+
+
+def _as_stated(piece: Piece, rest: list[int], own: dict[int, BandSpec], quality: dict[int, str]) -> Columns:
+    """Bands as the source itself describes them; what it calls bad or does not describe is left out."""
+    return Columns(own, quality, tuple(str(piece.names[i] or f"column {i + 1}") for i in rest if i not in own))
 
 
 def _given(piece: Piece, rest: list[int], bands: Sequence[BandSpec], quality: dict[int, str], name: str) -> Columns:

@@ -8,10 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.bands import BandSpec
 from georeset_lab.errors import ShapeMismatch
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a product's own metadata say of one column beyond its scale and offset; see `Calibration` for the formula.
+
+    Where ``units`` holds, the column is certain: its scale and offset are not doubted because its pixels look unusual.
+    """
+
+    spec: BandSpec | None = None
+    """What the band measures, where the metadata say so themselves."""
+    planck: tuple[float, float] | None = None
+    """Constants K1 and K2, if the scaled number is a thermal radiance."""
+    to_db: bool = False
+    """Whether the scaled number is linear power."""
+    amplitude: bool = False
+    """Whether the scaled number is an amplitude, whose square is the power."""
+    saturated: float | None = None
+    """Stored number that means "saturated", which is no measurement either."""
+    units: bool = True
+    """Whether the metadata state the units too (scale 1 and offset 0 where no others are stated)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +62,18 @@ class Piece:
     """Stored number that means "not measured", where the source states one."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Text metadata with upper-case keys."""
+    facts: tuple[Facts | None, ...] = ()
+    """What a product's metadata say of each band; None where only the file itself speaks."""
+    quality: Mapping[int, str] = field(default_factory=dict)
+    """Columns that are quality layers by the product's layout, and the kind of each (see ``masks.py``)."""
 
     def __post_init__(self) -> None:
         if not self.stated:
             object.__setattr__(self, "stated", (None,) * len(self.names))
+        if not self.facts:
+            object.__setattr__(self, "facts", (None,) * len(self.names))
         want = (len(self.times), len(self.names), *self.grid.shape)
-        if tuple(self.raw.shape) != want or len(self.stated) != len(self.names):
+        if tuple(self.raw.shape) != want or not len(self.stated) == len(self.facts) == len(self.names):
             raise ShapeMismatch(
                 f"{self.origin} holds an array of shape {tuple(self.raw.shape)} but its dates, bands and grid say "
                 f"{want}."
@@ -67,4 +95,5 @@ class Piece:
             stated=tuple(self.stated[i] for i in bands),
             nodata=self.nodata,
             tags=self.tags,
+            facts=tuple(self.facts[i] for i in bands),
         )

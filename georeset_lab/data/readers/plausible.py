@@ -49,7 +49,7 @@ class Numbers:
         return replace(self, low=rows[0], middle=rows[1], high=rows[2], least=rows[3], most=rows[4], integer=False)
 
 
-_PLAUSIBLE: Mapping[str, tuple[float, float]] = {
+PLAUSIBLE: Mapping[str, tuple[float, float]] = {
     "reflectance": (-0.15, 1.7),
     "temperature": (170.0, 400.0),
     "backscatter": (-60.0, 30.0),
@@ -63,7 +63,7 @@ def implausible(numbers: Numbers, bands: Sequence[BandSpec], calibration: Calibr
     value = numbers.physical(np.array(calibration.scale), np.array(calibration.offset))
     if not calibration.to_db and calibration.planck is None:
         for band, middle in zip(bands, value.middle, strict=True):
-            low, high = _PLAUSIBLE[band.kind]
+            low, high = PLAUSIBLE[band.kind]
             if np.isfinite(middle) and not low <= middle <= high:
                 return f"band {band.name} would have a middle value of {middle:.4g}, outside {low:g}..{high:g}"
     optical = np.array([b.kind == "reflectance" for b in bands]) & np.isfinite(value.low)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from georeset_lab.data.grids import pixel_size_m
 from georeset_lab.data.readers.dates import date_of
 from georeset_lab.data.readers.grids import checked_grid, upright
-from georeset_lab.data.readers.piece import Piece
+from georeset_lab.data.readers.piece import Facts, Piece
+from georeset_lab.data.readers.wavelengths import specs_of
 from georeset_lab.errors import GeoresetError, SceneReadError, UnitError
 
 DRIVERS: tuple[tuple[bytes, str], ...] = (
@@ -40,7 +42,7 @@ _BLOCK_BYTES = 512 * 2**20
 _ENV = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "OPEN_REMOTE_GML": "NO", "GDAL_NUM_THREADS": "1"}
 
 
-def read_raster(path: Path, *, chunks: int | None = None, crs: Any = None) -> Piece:
+def read_raster(path: Path, *, chunks: int | None = None, crs: Any = None, driver: str | None = None) -> Piece:
     """What a GeoTIFF or JPEG 2000 file states, with its pixels lazy if there are many.
 
     Parameters
@@ -51,6 +53,8 @@ def read_raster(path: Path, *, chunks: int | None = None, crs: Any = None) -> Pi
         Side of a lazy chunk in pixels. Default: about 1024, whole file blocks; small files are read at once.
     crs : optional
         Coordinate reference system for a file that has none.
+    driver : str, optional
+        GDAL driver of a format that its first bytes do not show (ENVI); by default they decide.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def read_raster(path: Path, *, chunks: int | None = None, crs: Any = None) -> Pi
     """
     import rasterio
 
-    driver = driver_of(path)
+    driver = driver or driver_of(path)
     with _quiet(), rasterio.Env(**_ENV):
         try:
             with rasterio.open(path, driver=driver) as src:
@@ -106,8 +110,8 @@ class WindowReader:
 
     ndim = 4
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.path, self.shape, self.dtype = path, shape, dtype
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, driver: str | None = None) -> None:
+        self.path, self.shape, self.dtype, self.driver = path, shape, dtype, driver
 
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
         picked = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
@@ -118,13 +122,13 @@ class WindowReader:
             return np.squeeze(block, axis=gone)
         top, left = int(rows.min()), int(cols.min())
         window = (slice(top, int(rows.max()) + 1), slice(left, int(cols.max()) + 1))
-        read = read_window(self.path, [int(b) + 1 for b in bands], *window)
+        read = read_window(self.path, [int(b) + 1 for b in bands], *window, driver=self.driver)
         if read.shape[1] != rows.size or read.shape[2] != cols.size or rows[0] != top or cols[0] != left:
             read = read[:, rows - top][:, :, cols - left]
         return np.squeeze(read[None][np.zeros(times.size, int)] if times.size > 1 else read[None], axis=gone)
 
 
-def read_window(path: Path, bands: list[int], rows: slice, cols: slice) -> np.ndarray:
+def read_window(path: Path, bands: list[int], rows: slice, cols: slice, *, driver: str | None = None) -> np.ndarray:
     """Stored numbers ``(band, y, x)`` of a window; bands count from 1.
 
     Raises
@@ -135,7 +139,7 @@ def read_window(path: Path, bands: list[int], rows: slice, cols: slice) -> np.nd
     import rasterio
     from rasterio.windows import Window
 
-    window, driver = Window.from_slices(rows, cols), driver_of(path)
+    window, driver = Window.from_slices(rows, cols), driver or driver_of(path)
     with rasterio.Env(**_ENV):  # no _quiet() here: warning filters are shared by all threads
         try:
             with rasterio.open(path, driver=driver) as src:
@@ -155,7 +159,8 @@ def _describe(path: Path, src: Any, chunks: int | None, crs: Any) -> Piece:
     _check_block(path, src, dtype)
     tags = {k.upper(): v for k, v in src.tags().items()}
     grid = checked_grid(GeoBox((src.height, src.width), src.transform, src.crs), str(path), crs)
-    reader = WindowReader(path, shape, dtype)
+    reader = WindowReader(path, shape, dtype, src.driver)
+    specs = specs_of(src, max(round(pixel_size_m(grid), 3), 1e-3), str(path))
     raw, grid = upright(_array(path, reader, src, chunks), grid)
     return Piece(
         raw=raw,
@@ -166,6 +171,7 @@ def _describe(path: Path, src: Any, chunks: int | None, crs: Any) -> Piece:
         stated=tuple(_stated(s, o) for s, o in zip(src.scales, src.offsets, strict=True)),
         nodata=_nodata(src.nodatavals),
         tags=tags,
+        facts=tuple(None if s is None else Facts(spec=s, units=False) for s in specs),
     )
 
 

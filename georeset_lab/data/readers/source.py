@@ -16,6 +16,7 @@ from georeset_lab.data.readers.dates import date_of
 from georeset_lab.data.readers.folder import CUBES, RASTERS, band_in_name, scan_folder
 from georeset_lab.data.readers.netcdf import CLASSIC, HDF5, read_netcdf
 from georeset_lab.data.readers.piece import Piece
+from georeset_lab.data.readers.product import Product, read_product
 from georeset_lab.data.readers.raster import read_raster
 from georeset_lab.data.readers.sidecar import sidecar_tags
 from georeset_lab.data.readers.zarr import is_zarr, read_zarr
@@ -29,8 +30,8 @@ def read_source(source: Any, *, chunks: int | None = None, crs: Any = None) -> l
 
     Parameters
     ----------
-    source : path, xarray.DataArray, xarray.Dataset, or a list of these
-        A folder stands for the rasters in it (one band each) or for a Zarr store.
+    source : path, Product, xarray.DataArray, xarray.Dataset, or a list of these
+        A folder stands for the products in it, else for its rasters (one band each), or is a Zarr store.
 
     Raises
     ------
@@ -43,6 +44,8 @@ def read_source(source: Any, *, chunks: int | None = None, crs: Any = None) -> l
         if not source:
             raise SceneReadError("A modality was given an empty list; give at least one path or array.")
         return [p for s in source for p in read_source(s, chunks=chunks, crs=crs)]
+    if isinstance(source, Product):
+        return read_product(source, chunks=chunks, crs=crs)
     if isinstance(source, xr.DataArray | xr.Dataset):
         return pieces_of(source, origin=f"the {type(source).__name__}", crs=crs)
     if not isinstance(source, str | os.PathLike):
@@ -103,6 +106,8 @@ def describe(source: Any) -> Sequence[str]:
         return [text for s in source[:3] for text in describe(s)]
     if isinstance(source, str | os.PathLike):
         return [os.fspath(source)]
+    if isinstance(source, Product):
+        return [os.fspath(source.path)]
     if isinstance(source, xr.DataArray | xr.Dataset):
         keys = ("sensor", "platform", "product_id", "title", "name")
         return [str(source.attrs[k]) for k in keys if k in source.attrs]

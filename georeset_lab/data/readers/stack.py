@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import DIMS
 from georeset_lab.data.readers.grids import ground_of
+from georeset_lab.data.readers.piece import Facts
 from georeset_lab.errors import BandMismatch, GridMismatch
 
 
@@ -29,6 +30,11 @@ class Part:
     nodata: float | None
     origin: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[Facts | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.facts:
+            object.__setattr__(self, "facts", (None,) * len(self.bands))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,6 +55,7 @@ class Part:
             raw=self.raw[:, index],
             bands=tuple(self.bands[i] for i in index),
             stated=tuple(self.stated[i] for i in index),
+            facts=tuple(self.facts[i] for i in index),
         )
 
 
@@ -133,6 +140,7 @@ def _join_bands(group: Sequence[Part], order: Sequence[str], name: str) -> Part:
     raws = [_refilled(p.raw, p.nodata, nodata) for p in parts]
     bands = tuple(b for p in parts for b in p.bands)
     stated = tuple(s for p in parts for s in p.stated)
+    facts = tuple(f for p in parts for f in p.facts)
     if all(_same_grid(p.grid, parts[0].grid) for p in parts):
         raw, grid = concatenate(raws, axis=1), parts[0].grid
     else:
@@ -147,7 +155,7 @@ def _join_bands(group: Sequence[Part], order: Sequence[str], name: str) -> Part:
         raw, grid = stacked.raw.data, stacked.grid
     tags = {k: v for p in parts for k, v in p.tags.items()}
     origin = parts[0].origin if len(parts) == 1 else f"{parts[0].origin} and {len(parts) - 1} more"
-    joined = Part(raw, grid, bands, stated, parts[0].times, nodata, origin, tags)
+    joined = Part(raw, grid, bands, stated, parts[0].times, nodata, origin, tags, facts)
     return joined.only(sorted(joined.names, key=lambda n: _rank(n, order)))
 
 
