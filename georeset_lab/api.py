@@ -30,6 +30,7 @@ __all__ = ["load_scene", "encode", "similar", "probe", "explore", "train"]
 def load_scene(
     source: Any,
     *,
+    collection: str | Sequence[str] | Mapping[str, str] | None = None,
     sensors: str | Mapping[str, str] | None = None,
     bands: Sequence[BandSpec] | Mapping[str, Sequence[BandSpec]] | None = None,
     crs: Any = None,
@@ -46,7 +47,10 @@ def load_scene(
     ----------
     source : str, path, xarray.DataArray, xarray.Dataset or dict
         ``"simulated"``; a GeoTIFF, NetCDF or Zarr path; a folder; an xarray object with a CRS; or a dictionary
-        ``{modality: any of these}``, for example ``{"s2": "S2L2A.tif", "s1": "S1RTC.tif"}``.
+        ``{modality: any of these}``, for example ``{"s2": "S2L2A.tif", "s1": "S1RTC.tif"}``. Or a STAC catalogue:
+        ``"earth-search"``, ``"planetary-computer"``, the address of an API, a file of items (extra ``stac``).
+    collection : str, list of str, or dict, optional
+        Of a STAC catalogue: the collection, or several, each of which becomes a modality; a dict gives their names.
     sensors : str or dict, optional
         Sensor name, or one for each modality: ``{"s2": "sentinel-2-l2a"}``. Not needed where the product says it.
     bands : list of BandSpec, or dict of such lists, optional
@@ -56,7 +60,8 @@ def load_scene(
     scale : any, optional
         How stored numbers become physical ones where the file is silent or wrong; as in `georeset_lab.data.load`.
     time : any, optional
-        Date or dates of the source, or the span to keep.
+        Date or dates of the source, or the span to keep. Of a STAC catalogue ``"2024-06"`` takes the clearest date of
+        that month, ``("2024-06-01", "2024-08-31")`` all dates of the span.
     bbox : tuple (west, south, east, north), optional
         Part to read, in degrees of longitude and latitude.
     chunks : any, optional
@@ -91,8 +96,8 @@ def load_scene(
     from georeset_lab.data.load import load_scene as load
 
     return load(
-        source, sensors=sensors, bands=bands, crs=crs, scale=scale, time=time, bbox=bbox, chunks=chunks, seed=seed,
-        size=size,
+        source, collection=collection, sensors=sensors, bands=bands, crs=crs, scale=scale, time=time, bbox=bbox,
+        chunks=chunks, seed=seed, size=size,
     )  # fmt: skip
 
 

@@ -13,12 +13,25 @@ class SceneReadError(GeoresetError, OSError):
     """A source is missing, truncated, of a refused format, or cannot be decoded."""
 
 
+class RemoteError(SceneReadError):
+    """A server refused, kept failing or broke off, after all retries."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the last answer; None if there was none."""
+
+
 class MissingCRS(GeoresetError, ValueError):
     """A raster does not say where on Earth it is."""
 
 
 class GridMismatch(GeoresetError, ValueError):
     """Two arrays that must lie on one grid do not, or share no ground."""
+
+
+class NotAGrid(GeoresetError, TypeError):
+    """Something that needs rows and columns of pixels was asked of vectors at single points."""
 
 
 class UnknownSensor(GeoresetError, ValueError):
