@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from georeset_lab.errors import CheckpointError
+from georeset_lab.errors import CheckpointError, RecipeError
 from georeset_lab.files import new_folder, seal, sha256, unseal, write_atomic
-from georeset_lab.models.encoder import Encoder, EncoderConfig
+from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.pretrained import GALILEO, galileo_hash, load_galileo
+from georeset_lab.models.rivals.build import build_encoder, encoder_config
 from georeset_lab.models.upgrade import widened
 
 FORMAT = "georeset-model/1"
@@ -91,8 +92,8 @@ def load_model(source: str | Path) -> Model:
     ----------
     source : str or path
         A name from `list_models` (``"default"``), ``"galileo-nano"`` (`georeset_lab.models.pretrained`; its weights
-        are found through the environment variable ``GEORESET_GALILEO``), or a folder written by `save_model` or
-        `georeset_lab.train`.
+        are found through the environment variable ``GEORESET_GALILEO``), ``"torchgeo:..."``
+        (`georeset_lab.models.torchgeo_models`), or a folder written by `save_model` or `georeset_lab.train`.
 
     Raises
     ------
@@ -103,6 +104,8 @@ def load_model(source: str | Path) -> Model:
         published = load_galileo()
         about = {"objective": "Galileo", "data": "127,155 places", "source": "github.com/nasaharvest/galileo (MIT)"}
         return Model(cast(Encoder, published), about, galileo_hash(published), GALILEO)
+    if isinstance(source, str) and source.startswith("torchgeo:"):
+        return _published(source)
     folder = _RELEASED / source if isinstance(source, str) and (_RELEASED / source / _CARD).is_file() else Path(source)
     if not folder.is_dir():
         names = ", ".join(repr(n) for n in list_models()) or "none"
@@ -117,15 +120,24 @@ def load_model(source: str | Path) -> Model:
             "Copy the folder again or retrain."
         )
     try:
-        encoder = Encoder(EncoderConfig(**card["config"]))
+        encoder = build_encoder(encoder_config(card["config"]))
         tensors = load_tensors(weights)
         stored = {k: v for k, v in tensors.items() if not k.startswith(_TARGETS)}
-        cells = encoder.config.token**2
-        encoder.load_state_dict(widened(stored, encoder.state_dict(), cells_per_token=cells))
-    except (SafetensorError, RuntimeError, TypeError, KeyError) as err:
+        if "rival" not in card["config"]:
+            stored = widened(stored, encoder.state_dict(), cells_per_token=encoder.config.token**2)
+        encoder.load_state_dict(stored)
+    except (SafetensorError, RuntimeError, TypeError, KeyError, RecipeError) as err:
         raise CheckpointError(f"{folder} holds weights that do not fit this version's encoder: {err}") from err
     targets = {k.removeprefix(_TARGETS): v for k, v in tensors.items() if k.startswith(_TARGETS)}
     return Model(encoder.eval().requires_grad_(False), card, card["hash"], card["name"], targets)
+
+
+def _published(name: str) -> Model:
+    from georeset_lab.models.torchgeo_models import load_torchgeo, torchgeo_hash  # 5 s, and only for these
+
+    net = load_torchgeo(name)
+    about = {"objective": "published", "source": f"torchgeo ({name}); see its documentation for data and licence"}
+    return Model(cast(Encoder, net), about, torchgeo_hash(net), name)
 
 
 def list_models() -> list[str]:

@@ -17,6 +17,9 @@ from georeset_lab.data.scene import Scene
 from georeset_lab.errors import RecipeError
 from georeset_lab.models.checkpoint import Model, load_model, make_model, save_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
+from georeset_lab.models.rivals.build import build_encoder, encoder_config
+from georeset_lab.models.rivals.plain import PlainConfig
+from georeset_lab.models.rivals.translation import Translated
 from georeset_lab.train.crops import Batch, CropSampler, reference_modalities
 from georeset_lab.train.fitting import fit_signature
 from georeset_lab.train.gauges import gauges
@@ -222,8 +225,12 @@ def fit(module: Contrast | Pairwise | Prediction, sampler: CropSampler, seed: in
         return
     batches = [sampler.draw(-1 - k)[0] for k in range(_FIT_BATCHES)]
     clean = [b.reference for b in batches if b.reference]
-    if start is None:
-        fit_signature(module.encoder, clean or [b.first for b in batches], seed)
+    encoder: torch.nn.Module = module.encoder
+    tokenizer = getattr(encoder, "tokenizer", None)
+    if start is None and isinstance(encoder, Encoder):
+        fit_signature(encoder, clean or [b.first for b in batches], seed)
+    elif start is None and isinstance(tokenizer, Translated):
+        tokenizer.fit([b.first for b in batches], seed)
     if isinstance(module, Prediction):
         module.targets.fit(clean, seed)
 
@@ -249,21 +256,26 @@ def _with_two(scenes: list[Scene], objective: str) -> list[Scene]:
 
 def _fresh_encoder(recipe: Recipe, start: Model | None, seed: int) -> Encoder:
     if start is not None:
-        encoder = Encoder(start.encoder.config)
+        encoder = build_encoder(start.encoder.config)
         encoder.load_state_dict(start.encoder.state_dict())
         return encoder
     try:
-        config = EncoderConfig(**{"deterministic": recipe.objective == "infonce", **recipe.encoder})
+        config = encoder_config({"deterministic": recipe.objective == "infonce", **recipe.encoder})
     except TypeError as err:
         raise RecipeError(f"Recipe {recipe.name!r} has an unknown encoder setting: {err}.") from err
+    if isinstance(config, PlainConfig) and recipe.objective == "predict":
+        raise RecipeError(
+            f"Recipe {recipe.name!r} trains the rival {config.rival!r} by 'predict', whose targets are our encoder's own "
+            "signature. Pass objective='pmi' or 'infonce'."
+        )
     return untrained(config, seed)
 
 
-def untrained(config: EncoderConfig | None = None, seed: int = 0) -> Encoder:
+def untrained(config: EncoderConfig | PlainConfig | None = None, seed: int = 0) -> Encoder:
     """Encoder with fresh weights that depend on the seed alone; leaves torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Encoder(config)
+        return build_encoder(config)
 
 
 def _accelerator(device: str) -> str:

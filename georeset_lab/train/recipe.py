@@ -35,7 +35,8 @@ class Recipe:
     clip: float = 1.0
     checkpoint_every: int = 100
     encoder: dict[str, Any] = field(default_factory=dict)
-    """Fields of `georeset_lab.models.encoder.EncoderConfig` that differ from their defaults."""
+    """Fields of `georeset_lab.models.encoder.EncoderConfig` that differ from their defaults; or, with ``rival`` naming one of
+    `georeset_lab.models.rivals.build.RIVALS`, of `georeset_lab.models.rivals.plain.PlainConfig`."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """Fields of `georeset_lab.train.views.Augmentation` that differ from their defaults."""
     simulated: dict[str, Any] = field(default_factory=dict)
@@ -106,6 +107,8 @@ class Recipe:
 def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None) -> Recipe:
     """Return a recipe by name, from a JSON file or from a mapping; ``None`` gives the defaults.
 
+    ``"sensors:slots"`` is the recipe ``sensors`` with the rival encoder ``slots`` (`georeset_lab.models.rivals.build.RIVALS`).
+
     Raises
     ------
     RecipeError
@@ -114,7 +117,12 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None) -> Recip
     if source is None or isinstance(source, Recipe):
         return source or Recipe()
     if isinstance(source, str | Path):
-        source = _read(source)
+        name, colon, rival = str(source).rpartition(":")
+        if colon and (_FOLDER / f"{name}.json").is_file():
+            whole = _read(name)
+            source = {**whole, "name": f"{name}:{rival}", "encoder": {**whole.get("encoder", {}), "rival": rival}}
+        else:
+            source = _read(source)
     known = {f.name for f in fields(Recipe)}
     unknown = sorted(set(source) - known)
     if unknown:
