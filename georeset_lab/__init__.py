@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.scene import Modality, Scene
     from georeset_lab.embed.embeddings import Embeddings, open_embeddings
+    from georeset_lab.embed.foreign import import_embeddings
     from georeset_lab.embed.probe import Probe
     from georeset_lab.errors import GeoresetError, GeoresetWarning
     from georeset_lab.models.checkpoint import Model, list_models, load_model
@@ -30,6 +31,7 @@ __all__ = [
     "explore",
     "train",
     "open_embeddings",
+    "import_embeddings",
     "load_model",
     "list_models",
     "BandSpec",
@@ -51,6 +53,7 @@ _HOME = {
     "explore": "api",
     "train": "api",
     "open_embeddings": "embed.embeddings",
+    "import_embeddings": "embed.foreign",
     "load_model": "models.checkpoint",
     "list_models": "models.checkpoint",
     "BandSpec": "data.bands",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.errors import LabelError, MissingCRS
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def burn(geometries: Sequence[shapely.Geometry], grid: GeoBox) -> np.ndarray:
     import shapely
     from rasterio.features import rasterize
 
+    if is_points(grid):
+        return grid.burn(geometries)
     out = np.full(tuple(grid.shape), -1, dtype=np.int32)
     frame = shapely.box(*grid.boundingbox.bbox)
     for i, geometry in enumerate(geometries):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from georeset_lab.embed.expert import fuse
-from georeset_lab.embed.locate import center_of, crs_name
+from georeset_lab.embed.locate import center_of, crs_name, grid_coords
 from georeset_lab.embed.manifest import plain
 
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ _NAMES: dict[Kind, str] = {
 def as_dataarray(emb: Embeddings, kind: Kind) -> xr.DataArray:
     """Fused values (dim, y, x), float32, with coordinates, CRS, units and provenance."""
     import rioxarray  # noqa: F401  (so that the .rio of what is returned exists)
-    from odc.geo.xr import xr_coords
 
     if emb.fits_memory:
         mean, variance, _ = emb.fused(slice(None), slice(None))
         values: Any = _pick(kind, mean, variance)
     else:
         values = _lazy(emb, kind)
-    coords = {**xr_coords(emb.grid, always_yx=True), "dim": np.arange(emb.dim)}
+    coords = {**grid_coords(emb.grid), "dim": np.arange(emb.dim)}
     attrs = {"long_name": _NAMES[kind], "units": "1", **plain_attrs(emb.attrs)}
     array = xr.DataArray(values.transpose(2, 0, 1), dims=("dim", "y", "x"), coords=coords, attrs=attrs, name=kind)
     array.encoding["grid_mapping"] = "spatial_ref"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, is_rotated, pixel_m
 from georeset_lab.errors import InvalidOption
 
@@ -60,6 +61,8 @@ def block_ids(grid: GeoBox, block_m: float) -> np.ndarray:
     numpy.ndarray, shape (Y, X), int64
         Consecutive from 0, row by row.
     """
+    if is_points(grid):
+        return grid.block_ids(_checked(block_m))
     rows, cols = _block_axes(grid, block_m)
     return rows[:, None] * (int(cols.max()) + 1) + cols[None, :]
 
@@ -195,8 +198,7 @@ def _choose_units(
     if block_m is not None:
         return block_m, units_of(labels, pixels, block_m)
     cell = PIXELS_PER_CELL * pixel_m(labels.grid)
-    rows, cols = np.divmod(pixels, labels.grid.shape[1])
-    extent = max(int(np.ptp(rows)), int(np.ptp(cols))) + 1
+    extent = _extent(labels.grid, pixels)
     hopeless = _single(units_of(labels, pixels, cell), y)
     cells = max(extent // (BLOCKS_ACROSS * PIXELS_PER_CELL), 1)
     while True:
@@ -211,10 +213,23 @@ def _single(units: np.ndarray, y: np.ndarray) -> list[int]:
     return [int(c) for c in np.unique(y) if np.unique(units[y == c]).size < 2]
 
 
-def _block_axes(grid: GeoBox, block_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Row block of each row and column block of each column, from 0."""
+def _checked(block_m: float) -> float:
     if not block_m > 0:
         raise InvalidOption(f"block_m={block_m!r}; give the side of a block in metres, above zero.")
+    return block_m
+
+
+def _extent(grid: GeoBox, pixels: np.ndarray) -> int:
+    """Longer side of the ground that holds some pixels, in pixels."""
+    if is_points(grid):
+        return int(np.ptp(grid.metres[pixels], axis=0).max() / grid.support_m) + 1
+    rows, cols = np.divmod(pixels, grid.shape[1])
+    return max(int(np.ptp(rows)), int(np.ptp(cols))) + 1
+
+
+def _block_axes(grid: GeoBox, block_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Row block of each row and column block of each column, from 0."""
+    _checked(block_m)
     if is_rotated(grid):
         step = max(round(block_m / pixel_m(grid)), 1)
         return np.arange(grid.shape[0]) // step, np.arange(grid.shape[1]) // step

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.embed.places import cell_px
 from georeset_lab.embed.scan import Scan, Score, scan
-from georeset_lab.embed.tiles import PIXELS_PER_CELL
 
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
@@ -45,18 +45,19 @@ class Passes:
         from georeset_lab.embed import kernels
 
         if len(likes) == 1 and not unlikes and not self.keep:
-            return scan(self.emb, likes[0], None, score=self.score, cell_px=PIXELS_PER_CELL, phase=phase)
+            return scan(self.emb, likes[0], None, score=self.score, cell_px=cell_px(self.emb.grid), phase=phase)
         scores = combine([self._of(q, phase) for q in likes], [self._of(q, phase) for q in unlikes], score=self.score)
-        cells = tuple(-(-(n + p) // PIXELS_PER_CELL) for n, p in zip(scores.shape, phase, strict=True))
+        side = cell_px(self.emb.grid)
+        cells = tuple(-(-(n + p) // side) for n, p in zip(scores.shape, phase, strict=True))
         total, count = np.zeros(cells, np.float64), np.zeros(cells, np.int64)
-        kernels.sum_cells(scores, phase[0], phase[1], PIXELS_PER_CELL, total, count)
+        kernels.sum_cells(scores, phase[0], phase[1], side, total, count)
         return Scan(scores, total, count)
 
     def _of(self, query: Query, phase: tuple[int, int]) -> np.ndarray:
         key = query.mean.tobytes() + query.variance.tobytes()
         found = self._kept.pop(key, None)
         if found is None:
-            found = scan(self.emb, query, None, score=self.score, cell_px=PIXELS_PER_CELL, phase=phase).scores
+            found = scan(self.emb, query, None, score=self.score, cell_px=cell_px(self.emb.grid), phase=phase).scores
         self._kept[key] = found
         while len(self._kept) > self.keep:
             del self._kept[next(iter(self._kept))]

@@ -88,6 +88,9 @@ class Expert:
         ``eta`` holds the posterior mean as int8 codes and ``tau`` the certainty as uint8 codes.
     quantization : Quantization, optional
         Needed by, and only by, the int8 form.
+    stated : bool
+        False if nobody said how sure the means are (published embeddings): then ``eta`` holds the mean itself, NaN where
+        there is none, and ``tau`` is NaN. See `Expert.of_mean`.
 
     Raises
     ------
@@ -98,6 +101,13 @@ class Expert:
     eta: Pixels
     tau: Pixels
     quantization: Quantization | None = None
+    stated: bool = True
+
+    @classmethod
+    def of_mean(cls, mean: np.ndarray) -> Expert:
+        """Means (Y, X, D) whose variance is unknown, NaN where nothing was measured."""
+        mean = mean if mean.dtype == np.float16 else np.ascontiguousarray(mean, np.float32)
+        return cls(mean, np.broadcast_to(mean.dtype.type(np.nan), mean.shape), stated=False)
 
     def __post_init__(self) -> None:
         if tuple(self.eta.shape) != tuple(self.tau.shape) or len(self.eta.shape) != 3:
@@ -137,10 +147,12 @@ class Expert:
 
     def window(self, rows: slice, cols: slice) -> Expert:
         """The same form of fewer pixels, read into memory if it lay in a store; a view if it was there already."""
-        return Expert(self.eta[rows, cols], self.tau[rows, cols], self.quantization)
+        return Expert(self.eta[rows, cols], self.tau[rows, cols], self.quantization, self.stated)
 
     def observed(self, rows: slice = slice(None), cols: slice = slice(None)) -> np.ndarray:
         """Pixels (y, x), bool, about which the modality says anything at all."""
+        if not self.stated:
+            return np.isfinite(self.eta[rows, cols]).all(axis=-1)
         return _any_dim(self.tau[rows, cols])
 
 
@@ -165,8 +177,11 @@ def fuse(
     """Mean and variance (y, x, D) float32 of a window, all experts and the prior together, and the observed pixels.
 
     precision L = 1 + sum tau, mean = sum eta / L, variance = 1 / L; the prior is counted once. ``out`` holds the
-    two results if given, so that no other array of their size is made.
+    two results if given, so that no other array of their size is made. Of means whose variance is unknown, which is one
+    expert alone, the variance is NaN; where they are missing it is the prior.
     """
+    if len(experts) == 1 and not experts[0].stated:
+        return _unstated(experts[0], rows, cols, out)
     mean, variance = out or (None, None)
     observed: np.ndarray | None = None
     for expert in experts:
@@ -188,6 +203,18 @@ def fuse(
     return mean, variance, observed
 
 
+def _unstated(
+    expert: Expert, rows: slice, cols: slice, out: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    values = expert.eta[rows, cols]
+    mean, variance = out or (np.empty(values.shape, np.float32), np.empty(values.shape, np.float32))
+    observed = np.isfinite(values).all(axis=-1)
+    np.copyto(mean, values)
+    variance[...] = np.nan
+    mean[~observed], variance[~observed] = 0, 1
+    return mean, variance, observed
+
+
 def narrowed(values: np.ndarray, form: str) -> np.ndarray:
     """Floats of another width; what lies beyond float16 becomes its largest number rather than infinity."""
     if values.dtype == form:
@@ -199,6 +226,10 @@ def narrowed(values: np.ndarray, form: str) -> np.ndarray:
 
 def quantize(expert: Expert, form: Form) -> Expert:
     """The expert in another form, in memory. The int8 form gets the finest scale that holds all its values."""
+    if not expert.stated:
+        if form == "int8":
+            raise ShapeMismatch("Embeddings whose variance is unknown have no int8 form. Choose float32 or float16.")
+        return Expert.of_mean(narrowed(expert.read()[0], form))
     if form != "int8":
         eta, tau = expert.read()
         return Expert(narrowed(eta, form), narrowed(tau, form))

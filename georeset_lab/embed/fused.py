@@ -42,6 +42,11 @@ class FusedMap:
             raise ShapeMismatch(
                 f"Experts have shapes {shapes}, the grid has {tuple(grid.shape)} (y, x); all must be (Y, X, D) alike."
             )
+        if len(experts) > 1 and not all(e.stated for e in experts.values()):
+            raise ShapeMismatch(
+                "Embeddings whose variance is unknown cannot be fused with others: nobody knows how much each counts. Keep "
+                "them apart."
+            )
         self.experts: dict[str, Expert] = dict(experts)
         self.grid = grid
         self.attrs: dict[str, Any] = dict(attrs or {})

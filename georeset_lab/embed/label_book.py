@@ -36,6 +36,7 @@ from georeset_lab.embed.label_files import (
     to_geoparquet,
 )
 from georeset_lab.embed.label_journal import History, Journal, Record, Step
+from georeset_lab.embed.locate import grid_key
 from georeset_lab.embed.pictures import class_palette
 from georeset_lab.errors import GeoresetWarning, InvalidOption, LabelError
 from georeset_lab.files import sha256, write_atomic
@@ -541,7 +542,7 @@ _OPENING = threading.Lock()
 def map_key(emb: Embeddings, name: str = "") -> str:
     """Key of the labels of a map: the same for the same scene, grid and name, whatever model encoded it."""
     grid = emb.grid
-    what = [str(grid.crs), list(tuple(grid.affine)[:6]), list(emb.shape), emb.attrs.get("data", ""), name]
+    what = [str(grid.crs), grid_key(grid), list(emb.shape), emb.attrs.get("data", ""), name]
     digest = sha256(json.dumps(what).encode())[:12]
     scene = emb.attrs.get("scene", "")
     return f"{_slug(f'{scene} {name}')}-{digest}"

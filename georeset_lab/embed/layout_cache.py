@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.embed.locate import grid_key
 from georeset_lab.embed.manifest import canonical
 from georeset_lab.files import sha256, write_atomic
 
@@ -37,7 +38,7 @@ def landmark_key(emb: Embeddings, vectors: np.ndarray, *, seed: int, settings: t
     origin = [str(emb.attrs.get(name, "")) for name in ("model_hash", "data")]
     if not all(origin):
         origin = [sha256(np.ascontiguousarray(vectors, "<f4").tobytes())]
-    grid = [*emb.shape, *tuple(emb.grid.affine)[:6], str(emb.grid.crs)]
+    grid = [*emb.shape, *grid_key(emb.grid), str(emb.grid.crs)]
     parts = {
         "format": _FORMAT, "origin": origin, "modalities": list(emb.modalities), "grid": grid, "seed": seed,
         "settings": list(settings),

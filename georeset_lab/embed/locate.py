@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.points import PointGrid, is_points
 from georeset_lab.errors import MissingCRS, OutsideScene
 
 if TYPE_CHECKING:
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pyproj import Transformer
 
-__all__ = ["center_of", "crs_name", "crs_of", "describe", "lonlat_of", "pixel_of", "window_of"]
+__all__ = [
+    "center_of",
+    "crs_name",
+    "crs_of",
+    "describe",
+    "grid_coords",
+    "grid_key",
+    "lonlat_of",
+    "pixel_of",
+    "window_of",
+]
 
 _ROUNDING = 1e-6
 """Pixels; a point this far outside the edge is on it, as coordinates printed with 9 digits may be."""
@@ -48,6 +59,24 @@ def crs_name(grid: GeoBox) -> str:
     return f"EPSG:{crs.epsg}" if crs.epsg is not None else str(crs.proj.name)
 
 
+def grid_key(grid: GeoBox) -> list[Any]:
+    """What tells one grid from another of the same shape and CRS, as plain JSON."""
+    return [grid.digest] if is_points(grid) else list(tuple(grid.affine)[:6])
+
+
+def grid_coords(grid: GeoBox) -> dict[Any, Any]:
+    """Coordinates of arrays (..., y, x) on a grid, for xarray. Points are a column: ``lon`` and ``lat`` along ``y``."""
+    from odc.geo.xr import xr_coords
+
+    if not is_points(grid):
+        return dict(xr_coords(grid, always_yx=True))
+    lon, lat = grid.lonlat
+    return {
+        "lon": ("y", lon, {"units": "degrees_east", "standard_name": "longitude"}),
+        "lat": ("y", lat, {"units": "degrees_north", "standard_name": "latitude"}),
+    }
+
+
 def _apply(affine: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Affine of arrays, written out: the operator for it changed between versions 2 and 3 of the affine package."""
     a, b, c, d, e, f = tuple(affine)[:6]
@@ -55,12 +84,18 @@ def _apply(affine: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def center_of(grid: GeoBox, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates x, y of pixel centres, in the CRS of the grid."""
+    """Coordinates x, y of pixel centres, in the CRS of the grid; of points that are no grid, by their row."""
+    if is_points(grid):
+        which = _which(grid, rows)
+        return grid.x[which], grid.y[which]
     return _apply(grid.affine, np.asarray(cols, float) + 0.5, np.asarray(rows, float) + 0.5)
 
 
 def lonlat_of(grid: GeoBox, rows: Any, cols: Any) -> tuple[np.ndarray, np.ndarray]:
     """Longitude and latitude of pixel centres, degrees."""
+    if is_points(grid):
+        which = _which(grid, rows)
+        return grid.lonlat[0][which], grid.lonlat[1][which]
     x, y = center_of(grid, rows, cols)
     lon, lat = _to_grid(crs_of(grid).to_wkt()).transform(x, y, direction="INVERSE")
     return np.asarray(lon), np.asarray(lat)
@@ -73,7 +108,10 @@ def pixel_of(grid: GeoBox, lon: float, lat: float) -> tuple[int, int]:
     ------
     OutsideScene
         The point is not on the grid; the message says where the grid is, and whether the two numbers look swapped.
+        Vectors at single points answer for places up to `PointGrid.reach_m` away, the nearest of them.
     """
+    if is_points(grid):
+        return _nearest(grid, lon, lat), 0
     inside = _inside(grid, lon, lat)
     if inside is not None:
         return inside
@@ -84,6 +122,23 @@ def pixel_of(grid: GeoBox, lon: float, lat: float) -> tuple[int, int]:
         else " Give longitude first, in degrees."
     )
     raise OutsideScene(f"The point lon={lon:g}, lat={lat:g} is outside the map, which covers {describe(grid)}.{hint}")
+
+
+def _which(grid: PointGrid, rows: Any) -> np.ndarray:
+    return np.clip(np.rint(np.asarray(rows, float)).astype(np.int64), 0, grid.shape[0] - 1)
+
+
+def _nearest(grid: PointGrid, lon: float, lat: float) -> int:
+    if not (np.isfinite(lon) and np.isfinite(lat) and abs(lat) <= 90):
+        raise OutsideScene(f"lon={lon:g}, lat={lat:g} is no place on Earth. Give longitude first, in degrees.")
+    index, away = grid.nearest(lon, lat)
+    if away[0] > grid.reach_m:
+        x, y = (float(v[index[0]]) for v in grid.lonlat)
+        raise OutsideScene(
+            f"The nearest point to lon={lon:g}, lat={lat:g} is {away[0] / 1000:.3g} km away, at ({x:.5f}, {y:.5f}); these "
+            f"{grid.shape[0]:,} points answer for places within {grid.reach_m / 1000:.3g} km. Give longitude first, in degrees."
+        )
+    return int(index[0])
 
 
 def _inside(grid: GeoBox, lon: float, lat: float) -> tuple[int, int] | None:
@@ -196,7 +251,7 @@ def describe(grid: GeoBox) -> str:
     height, width = grid.shape
     cols = np.array([0, width, width, 0]) - 0.5
     rows = np.array([0, 0, height, height]) - 0.5
-    lon, lat = lonlat_of(grid, rows, cols)
+    lon, lat = grid.lonlat if is_points(grid) else lonlat_of(grid, rows, cols)
     box = grid.boundingbox
     return (
         f"lon {lon.min():.5f} to {lon.max():.5f}, lat {lat.min():.5f} to {lat.max():.5f} "

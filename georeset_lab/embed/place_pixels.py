@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.locate import center_of, crs_of, lonlat_of
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def window_around(modality: Modality, row: int, col: int, side_m: float) -> tupl
 
 
 def pixel_area_ha(grid: GeoBox, row: int) -> float:
-    """Area of one pixel of a row, in hectares; on the ellipsoid if the grid is in degrees."""
+    """Area of one pixel of a row, in hectares; on the ellipsoid if the grid is in degrees; of points, of their ground."""
+    if is_points(grid):
+        return grid.support_m**2 / 1e4
     a, b, _, d, e, _ = tuple(grid.affine)[:6]
     if grid.crs is None or not grid.crs.geographic:
         return abs(a * e - b * d) / 1e4

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, first_pixel, is_rotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
     from georeset_lab.embed.scan import Scan
 
-__all__ = ["cell_phase", "rank_places"]
+__all__ = ["cell_phase", "cell_px", "rank_places", "squares"]
 
 MIN_OBSERVED = 0.5
 """Share of a square that must be observed: a score of fewer pixels says little about the square."""
@@ -24,10 +25,15 @@ MIN_OBSERVED = 0.5
 
 def cell_phase(grid: GeoBox) -> tuple[int, int]:
     """Row and column of pixel (0, 0) inside its cell; cells begin at absolute multiples of 6 pixels in the CRS."""
-    if is_rotated(grid):
+    if is_points(grid) or is_rotated(grid):
         return 0, 0
     a = grid.affine
     return first_pixel(a.f, a.e) % PIXELS_PER_CELL, first_pixel(a.c, a.a) % PIXELS_PER_CELL
+
+
+def cell_px(grid: GeoBox) -> int:
+    """Pixels along the side of a cell; a vector at a point is a cell of its own."""
+    return 1 if is_points(grid) else PIXELS_PER_CELL
 
 
 def rank_places(
@@ -44,14 +50,16 @@ def rank_places(
     Returns
     -------
     GeoDataFrame
-        As in `georeset_lab.embed.search.Similar.places`; no rows if nothing is left.
+        As in `georeset_lab.embed.search.Similar.places`; no rows if nothing is left. Of vectors at points the points.
     """
+    pixels = cell_px(emb.grid)
+    side = 1 if is_points(emb.grid) else side
     sides = (min(side, result.cell_sum.shape[0]), min(side, result.cell_sum.shape[1]))
     count = _boxes(result.cell_count, sides)
     banned = np.zeros(result.cell_sum.shape, np.int64)
     rows, cols = exclude
-    banned[(rows + phase[0]) // PIXELS_PER_CELL, (cols + phase[1]) // PIXELS_PER_CELL] = 1
-    ok = (count >= MIN_OBSERVED * sides[0] * sides[1] * PIXELS_PER_CELL**2) & (_boxes(banned, sides) == 0)
+    banned[(rows + phase[0]) // pixels, (cols + phase[1]) // pixels] = 1
+    ok = (count >= MIN_OBSERVED * sides[0] * sides[1] * pixels**2) & (_boxes(banned, sides) == 0)
     score = np.where(ok, _boxes(result.cell_sum, sides) / np.maximum(count, 1), -np.inf)
     found = _greedy(score, sides, k)
     return _frame(emb, [(r, c, float(score[r, c])) for r, c in found], sides, phase)
@@ -82,10 +90,9 @@ def _frame(
     emb: Embeddings, found: list[tuple[int, int, float]], sides: tuple[int, int], phase: tuple[int, int]
 ) -> gpd.GeoDataFrame:
     import geopandas as gpd
-    import shapely
 
-    height, width = (s * PIXELS_PER_CELL for s in sides)
-    corner = np.array([(r, c) for r, c, _ in found], np.int64).reshape(-1, 2) * PIXELS_PER_CELL - phase
+    height, width = (s * cell_px(emb.grid) for s in sides)
+    corner = np.array([(r, c) for r, c, _ in found], np.int64).reshape(-1, 2) * cell_px(emb.grid) - phase
     top, left = corner[:, 0], corner[:, 1]
     uncertainty, share = [], []
     for t, i in corner:
@@ -93,10 +100,7 @@ def _frame(
         uncertainty.append(float(variance[observed].mean(dtype=np.float64)))
         share.append(float(observed.sum()) / (height * width))
     lon, lat = lonlat_of(emb.grid, top + height / 2 - 0.5, left + width / 2 - 0.5)
-    cols = np.stack([left, left + width, left + width, left], axis=1)
-    rows = np.stack([top, top, top + height, top + height], axis=1)
-    a = emb.grid.affine
-    ring = np.stack([a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f], axis=-1)
+    shapes = squares(emb.grid, np.stack([top, left], 1), np.stack([top + height, left + width], 1))
     data = {
         "rank": np.arange(1, len(found) + 1),
         "score": [score for _, _, score in found],
@@ -106,4 +110,20 @@ def _frame(
         "lat": lat,
     }
     crs = None if emb.grid.crs is None else emb.grid.crs.proj
-    return gpd.GeoDataFrame(data, geometry=shapely.polygons(ring), crs=crs)
+    return gpd.GeoDataFrame(data, geometry=shapes, crs=crs)
+
+
+def squares(grid: GeoBox, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Polygons, in the CRS of a grid, of windows from first (row, column) to beyond the last, (n, 2) each.
+
+    Of vectors at points the points: there is no ground between them.
+    """
+    import shapely
+
+    if is_points(grid):
+        return np.asarray(shapely.points(grid.x[low[:, 0]], grid.y[low[:, 0]]))
+    rows = np.stack([low[:, 0], low[:, 0], high[:, 0], high[:, 0]], axis=1)
+    cols = np.stack([low[:, 1], high[:, 1], high[:, 1], low[:, 1]], axis=1)
+    a = grid.affine
+    ring = np.stack([a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f], axis=-1)
+    return np.asarray(shapely.polygons(ring))

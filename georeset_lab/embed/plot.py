@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.locate import crs_name, crs_of
 from georeset_lab.embed.pictures import axes_rgb, certainty_palette, pca_axes, pca_rgb, png_data_url, scale_image
 from georeset_lab.errors import ShapeMismatch
@@ -179,12 +180,17 @@ def embeddings_html(emb: Embeddings) -> str:
     """Short table for a notebook; with a thumbnail if the map is small and in memory. Reads no store."""
     height, width = emb.shape
     size = sum(e.nbytes for e in emb.experts.values()) / 1e6
-    a, b, _, d, e, _ = tuple(emb.grid.affine)[:6]
-    pixel = f"{np.hypot(a, d):g} x {np.hypot(b, e):g}"
+    if is_points(emb.grid):
+        place = {"size": f"{height:,} points, {emb.dim} dimensions", "places": crs_name(emb.grid)}
+    else:
+        a, b, _, d, e, _ = tuple(emb.grid.affine)[:6]
+        pixel = f"{np.hypot(a, d):g} x {np.hypot(b, e):g} in units of {crs_name(emb.grid)}"
+        place = {"size": f"{height} x {width} pixels, {emb.dim} dimensions", "pixel": pixel}
+    stated = all(e.stated for e in emb.experts.values())
     rows: dict[str, str] = {
-        "size": f"{height} x {width} pixels, {emb.dim} dimensions",
+        **place,
         "experts": ", ".join(emb.modalities),
-        "pixel": f"{pixel} in units of {crs_name(emb.grid)}",
+        **({} if stated else {"variance": "unknown"}),
         "held as": f"{emb.dtype} {'in memory' if emb.in_memory else 'in a store'}, {size:.1f} MB",
     }
     rows |= {k: str(emb.attrs[k]) for k in ("model", "version", "dates", "seed") if k in emb.attrs}
@@ -193,7 +199,7 @@ def embeddings_html(emb: Embeddings) -> str:
         for k, v in rows.items()
     )
     picture = ""
-    if emb.in_memory and height * width <= THUMBNAIL_PIXELS and emb.observed.any():
+    if emb.in_memory and not is_points(emb.grid) and height * width <= THUMBNAIL_PIXELS and emb.observed.any():
         mean, _, observed = emb.vectors()
         url = png_data_url(pca_rgb(mean, observed, emb.shape))
         side = f"width:{min(192, max(48, width))}px"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from georeset_lab.embed.conformal import SetRule
+from georeset_lab.embed.locate import grid_coords
 from georeset_lab.embed.probe_doubt import CAUSES, share_doubt
 from georeset_lab.embed.probe_fit import LinearFit, shrinkage
 from georeset_lab.embed.unlike import UnlikeRule
@@ -99,9 +100,8 @@ def as_dataset(
 ) -> xr.Dataset:
     """Maps named as in `VARIABLES` with coordinates, CRS, units and names of codes."""
     import xarray as xr
-    from odc.geo.xr import xr_coords
 
-    coords: dict[Any, Any] = dict(xr_coords(emb.grid, always_yx=True))
+    coords: dict[Any, Any] = grid_coords(emb.grid)
     coords["class"] = ("class", np.array(classes, dtype=str))
     variables: dict[Any, xr.DataArray] = {}
     for name, values in maps.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from georeset_lab.data.geometry import as_frame, burn, describe_bounds, on_grid
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.locate import lonlat_of, pixel_of
 from georeset_lab.errors import InvalidOption, LabelError, NothingObserved, OutsideScene, ShapeMismatch
 
@@ -124,6 +125,8 @@ def _area(emb: Embeddings, value: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
         frame = on_grid(as_frame(value, what="like"), emb.grid)
     except LabelError as err:  # the same checks as for labels, another argument
         raise InvalidOption(str(err)) from err
+    if is_points(emb.grid):
+        return _points_inside(emb, frame)
     left, bottom, right, top = frame.total_bounds
     corners = np.array([~emb.grid.affine * (x, y) for x in (left, right) for y in (bottom, top)])
     low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, None)
@@ -142,6 +145,18 @@ def _area(emb: Embeddings, value: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     if not seen.any():
         raise NothingObserved(f"Nothing was observed inside the geometry. {_nearest_hint(emb, rows, cols)}")
     return mean[seen], variance[seen], rows, cols
+
+
+def _points_inside(emb: Embeddings, frame: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows = np.flatnonzero(burn(list(frame.geometry), emb.grid)[:, 0] >= 0)
+    if not rows.size:
+        raise OutsideScene(f"The geometry holds none of the points: {describe_bounds(frame, emb.grid)}.")
+    mean, variance, observed = emb.fused(slice(None), slice(None))
+    seen = rows[observed[rows, 0]]
+    cols = np.zeros_like(rows)
+    if not seen.size:
+        raise NothingObserved(f"Nothing was observed inside the geometry. {_nearest_hint(emb, rows, cols)}")
+    return mean[seen, 0], variance[seen, 0], rows, cols
 
 
 def _nearest_hint(emb: Embeddings, rows: np.ndarray, cols: np.ndarray) -> str:

@@ -44,6 +44,11 @@ def write_embeddings(
     StoreError
         The name is taken, or the disk refuses; nothing is left under the name then.
     """
+    if not all(e.stated for e in emb.experts.values()):
+        raise StoreError(
+            "A store keeps a variance for each mean, and these embeddings state none. Write emb.to_geoparquet(path, "
+            "variance=False), or emb.to_cog(path, variance=False) if they lie on a grid."
+        )
     final, dtype = local_path(path), dtype or emb.dtype
     partial = partial_path(final)
     for taken in (final, partial):

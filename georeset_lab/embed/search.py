@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.embed.examples import Passes
+from georeset_lab.embed.locate import grid_coords
 from georeset_lab.embed.places import cell_phase, rank_places
 from georeset_lab.embed.query import Form, Query, examples_in, form_of_query, make_query
 from georeset_lab.embed.scan import Score
@@ -165,7 +166,6 @@ def _check_options(emb: Embeddings, k: int, score: str, place_cells: int) -> Non
 
 def _as_map(emb: Embeddings, scores: np.ndarray, score: Score) -> xr.DataArray:
     import xarray as xr
-    from odc.geo.xr import xr_coords
 
     attrs = {
         "long_name": "cosine similarity" if score == "cosine" else "pointwise mutual information",
@@ -173,8 +173,6 @@ def _as_map(emb: Embeddings, scores: np.ndarray, score: Score) -> xr.DataArray:
         "score": score,
         **{key: value for key, value in emb.attrs.items() if isinstance(value, str | int | float)},
     }
-    array = xr.DataArray(
-        scores, dims=("y", "x"), coords=dict(xr_coords(emb.grid, always_yx=True)), attrs=attrs, name="similarity"
-    )
+    array = xr.DataArray(scores, dims=("y", "x"), coords=grid_coords(emb.grid), attrs=attrs, name="similarity")
     array.encoding["grid_mapping"] = "spatial_ref"
     return array

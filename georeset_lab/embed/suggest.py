@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.labels import LabelSet, read_labels
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.embed.places import cell_phase
+from georeset_lab.embed.places import cell_phase, cell_px, squares
 from georeset_lab.embed.probe_data import gather, spread_pixels
-from georeset_lab.embed.tiles import PIXELS_PER_CELL
 from georeset_lab.errors import GridMismatch, InvalidOption, NothingObserved
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class Suggester:
 
     def __init__(self, emb: Embeddings) -> None:
         self.emb = emb
-        self._phase = cell_phase(emb.grid)
+        self._phase, self._side = cell_phase(emb.grid), cell_px(emb.grid)
         spans = zip(emb.shape, self._phase, strict=True)
-        self._cells = tuple(-(-(n + p) // PIXELS_PER_CELL) for n, p in spans)
+        self._cells = tuple(-(-(n + p) // self._side) for n, p in spans)
         shape = (*self._cells, emb.dim)
         total, square, variance = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(self._cells)
         self._count = np.zeros(self._cells)
@@ -114,7 +114,7 @@ class Suggester:
         within = (np.maximum(square / many - (total / many) ** 2, 0) / self._scale**2).mean(axis=-1)
         certainty = 1 - np.nan_to_num(variance / many[..., 0], nan=0.0)  # published embeddings have no variance
         self._worth = (certainty * np.exp(-_MIXED * within)).ravel()
-        self._worth[self._count.ravel() < MIN_OBSERVED * min(PIXELS_PER_CELL**2, self._count.max())] = 0
+        self._worth[self._count.ravel() < MIN_OBSERVED * min(self._side**2, self._count.max())] = 0
         self._z = ((total / many - self._center) / self._scale).reshape(-1, emb.dim).astype(np.float32)
 
     def suggest(
@@ -123,6 +123,8 @@ class Suggester:
         """Places whose label would help most; see `georeset_lab.embed.suggest.suggest`."""
         if k < 1 or place_cells < 1:
             raise InvalidOption(f"k={k} and place_cells={place_cells} must both be at least 1.")
+        if is_points(self.emb.grid):
+            place_cells = 1
         nothing = labels is None or (hasattr(labels, "__len__") and not len(labels))
         found = None if nothing else read_labels(labels, self.emb.grid)
         benefit, why, guess = self._benefit(found, prediction)
@@ -205,7 +207,7 @@ class Suggester:
     def _cell_of(self, pixels: np.ndarray) -> np.ndarray:
         rows, cols = np.divmod(pixels, self.emb.shape[1])
         down, right = self._phase
-        return (rows + down) // PIXELS_PER_CELL * self._cells[1] + (cols + right) // PIXELS_PER_CELL
+        return (rows + down) // self._side * self._cells[1] + (cols + right) // self._side
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         """Mean of a map (Y, X) over the observed pixels of each cell; NaN counts as 0."""
@@ -217,7 +219,7 @@ class Suggester:
         """Add the sums over cells of a window (y, x, ...) that begins at a pixel."""
         edges = []
         for axis in (0, 1):
-            cell = (at[axis] + self._phase[axis] + np.arange(values.shape[axis])) // PIXELS_PER_CELL
+            cell = (at[axis] + self._phase[axis] + np.arange(values.shape[axis])) // self._side
             starts = np.flatnonzero(np.diff(cell, prepend=cell[0] - 1))
             edges.append((starts, cell[starts]))
         (rows, i), (cols, j) = edges
@@ -227,8 +229,8 @@ class Suggester:
     def _typical(self, cell: int) -> tuple[int, int]:
         """Row and column of the observed pixel of a cell that is nearest to its mean."""
         r, c = divmod(cell, self._cells[1])
-        top, left = r * PIXELS_PER_CELL - self._phase[0], c * PIXELS_PER_CELL - self._phase[1]
-        rows, cols = slice(max(top, 0), top + PIXELS_PER_CELL), slice(max(left, 0), left + PIXELS_PER_CELL)
+        top, left = r * self._side - self._phase[0], c * self._side - self._phase[1]
+        rows, cols = slice(max(top, 0), top + self._side), slice(max(left, 0), left + self._side)
         mean, _, observed = self.emb.fused(rows, cols)
         away = (((mean - self._center) / self._scale - self._z[cell]) ** 2).sum(axis=-1)
         y, x = np.unravel_index(int(np.where(observed, away, np.inf).argmin()), observed.shape)
@@ -236,17 +238,13 @@ class Suggester:
 
     def _frame(self, picks: list[tuple[int, float, str, str]], place_cells: int) -> gpd.GeoDataFrame:
         import geopandas as gpd
-        import shapely
 
         pixels = np.array([self._typical(i) for i, *_ in picks], np.int64).reshape(-1, 2)
         corner = np.array([divmod(i, self._cells[1]) for i, *_ in picks], np.int64).reshape(-1, 2)
-        corner = (corner - place_cells // 2) * PIXELS_PER_CELL - self._phase
+        corner = (corner - place_cells // 2) * self._side - self._phase
         low = np.clip(corner, 0, None)
-        high = np.minimum(corner + place_cells * PIXELS_PER_CELL, self.emb.shape)
-        rows = np.stack([low[:, 0], low[:, 0], high[:, 0], high[:, 0]], axis=1)
-        cols = np.stack([low[:, 1], high[:, 1], high[:, 1], low[:, 1]], axis=1)
-        a = self.emb.grid.affine
-        ring = np.stack([a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f], axis=-1)
+        high = np.minimum(corner + place_cells * self._side, self.emb.shape)
+        shapes = squares(self.emb.grid, pixels if is_points(self.emb.grid) else low, high)
         lon, lat = lonlat_of(self.emb.grid, pixels[:, 0], pixels[:, 1])
         best = max((score for _, score, *_ in picks if score < np.inf), default=1.0)
         columns = {
@@ -257,4 +255,4 @@ class Suggester:
             "lon": lon, "lat": lat, "row": pixels[:, 0], "col": pixels[:, 1],
         }  # fmt: skip
         crs = None if self.emb.grid.crs is None else self.emb.grid.crs.proj
-        return gpd.GeoDataFrame(columns, geometry=shapely.polygons(ring), crs=crs)
+        return gpd.GeoDataFrame(columns, geometry=shapes, crs=crs)

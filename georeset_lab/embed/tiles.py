@@ -18,6 +18,7 @@ from typing import NamedTuple
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from georeset_lab.data.points import is_points
 from georeset_lab.errors import GridMismatch, UnitError
 
 PIXELS_PER_CELL = 6
@@ -160,7 +161,9 @@ def pixel_size(grid: GeoBox) -> tuple[float, float]:
 
 
 def pixel_m(grid: GeoBox) -> float:
-    """Side of the square with the area of a pixel, in metres."""
+    """Side of the square with the area of a pixel, in metres; of points, of the ground that each stands for."""
+    if is_points(grid):
+        return grid.support_m
     height, width = pixel_size(grid)
     return math.sqrt(height * width)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import PointGrid, is_points
 from georeset_lab.embed.locate import crs_of
 from georeset_lab.embed.pictures import PaletteImage
 from georeset_lab.errors import ShapeMismatch
@@ -45,6 +46,10 @@ TILE_PX = 256
 _COARSE_PX = 16
 """Exact projection at every 16th pixel of a view, linear between; finer where that is off by more than `_TOLERANCE_PX`."""
 _TOLERANCE_PX = 0.005
+
+
+_SMALLEST_DISC_PX, _LARGEST_DISC_PX = 1.5, 6
+"""Radius of the disc that a point is drawn as, by how crowded the view is."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ def grid_view(grid: GeoBox, *, max_pixels: int, finest: float = 3.0) -> Mercator
     MercatorView
         The smallest rectangle around the grid.
     """
+    if is_points(grid):
+        return _points_view(grid, max_pixels)
     x, y = mercator_of(*_outline(grid))
     left, right, bottom, top = float(x.min()), float(x.max()), float(y.min()), float(y.max())
     height, width = grid.shape
@@ -137,6 +144,8 @@ def thin_grid(grid: GeoBox, step: int) -> GeoBox:
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
+    if is_points(grid):
+        return grid[::step]
     (height, width), a = grid.shape, grid.affine
     coarse = Affine(a.a * step, a.b * step, a.c, a.d * step, a.e * step, a.f)
     return GeoBox((-(-height // step), -(-width // step)), coarse, grid.crs)
@@ -152,9 +161,13 @@ def warp_index(grid: GeoBox, view: MercatorView) -> np.ndarray:
 
     Notes
     -----
+    Of points that are no grid: the point whose disc covers a pixel of the view, the nearest of several.
+
     Projected exactly at every 16th pixel and linearly between, after checking that this is right within 0.005 pixels of
     the grid half-way between; where it is not, at every 8th, and so on.
     """
+    if is_points(grid):
+        return _discs(grid, view)
     rows, cols = view.shape
     step = _COARSE_PX
     while True:
@@ -234,6 +247,43 @@ def _outline(grid: GeoBox, steps: int = 33) -> tuple[np.ndarray, np.ndarray]:
     lon, lat = _to_grid(crs_of(grid).to_wkt()).transform(x, y, direction="INVERSE")
     lon = np.asarray(lon)
     return (lon[0] + (lon - lon[0] + 180) % 360 - 180 if not crs_of(grid).geographic else x), np.asarray(lat)
+
+
+def _points_view(grid: PointGrid, max_pixels: int) -> MercatorView:
+    """View around points, with a margin of a twentieth, and of a kilometre at least."""
+    x, y = mercator_of(*grid.lonlat)
+    margin = max(0.05 * max(float(np.ptp(x)), float(np.ptp(y))), 500.0)
+    left, right, bottom, top = (
+        float(v) for v in (x.min() - margin, x.max() + margin, y.min() - margin, y.max() + margin)
+    )
+    per_pixel = math.sqrt((right - left) * (top - bottom) / max_pixels)
+    shape = max(1, round((top - bottom) / per_pixel)), max(1, round((right - left) / per_pixel))
+    return MercatorView(left, bottom, right, top, shape)
+
+
+def _discs(grid: PointGrid, view: MercatorView) -> np.ndarray:
+    rows, cols = view.shape
+    x, y = mercator_of(*grid.lonlat)
+    x = x + WORLD_M * np.rint(
+        ((view.left + view.right) / 2 - x) / WORLD_M
+    )  # at the turn of the globe that the view is on
+    col = np.floor((x - view.left) / (view.right - view.left) * cols)
+    row = np.floor((view.top - y) / (view.top - view.bottom) * rows)
+    margin = _LARGEST_DISC_PX
+    near = np.flatnonzero((col >= -margin) & (col < cols + margin) & (row >= -margin) & (row < rows + margin))
+    radius = float(np.clip(0.4 * math.sqrt(rows * cols / max(near.size, 1)), _SMALLEST_DISC_PX, _LARGEST_DISC_PX))
+    around = np.arange(-margin, margin + 1)
+    far = np.hypot(around[:, None], around[None, :])
+    out = np.full((rows + 2 * margin + 1, cols + 2 * margin + 1), -1, np.int32)  # with room for what reaches out
+    at = np.clip(row[near], -margin, rows + margin).astype(int), np.clip(col[near], -margin, cols + margin).astype(int)
+    # The outermost ring first: where discs overlap, the nearest centre holds.
+    for k in np.argsort(-far, axis=None, kind="stable"):
+        dy, dx = divmod(int(k), around.size)
+        if far[dy, dx] <= radius:
+            r, c = at[0] + dy, at[1] + dx
+            inside = (r >= 0) & (r < out.shape[0]) & (c >= 0) & (c < out.shape[1])
+            out[r[inside], c[inside]] = near[inside]
+    return out[margin : margin + rows, margin : margin + cols]
 
 
 def _coarse(grid: GeoBox, view: MercatorView, step: int) -> tuple[np.ndarray, np.ndarray, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.pictures import PaletteImage, png_data_url
 from georeset_lab.embed.warp import MercatorView, grid_view, view_of_pixels, warp_index, warped
 
@@ -55,7 +56,10 @@ class Overlay:
             self._paint(fine, "fine", grid_view(grid, max_pixels=SENT_PIXELS))
             _clear(coarse)
         else:
-            self._paint(coarse, "coarse", grid_view(grid, max_pixels=COARSE_PIXELS))
+            if is_points(grid):
+                _clear(coarse)
+            else:
+                self._paint(coarse, "coarse", grid_view(grid, max_pixels=COARSE_PIXELS))
             self._paint_seen()
         self._fade()
 
@@ -79,7 +83,10 @@ class Overlay:
     @property
     def is_whole(self) -> bool:
         """Whether the picture is sent at once, whatever is in view."""
-        return self._grid is None or self._grid.shape[0] * self._grid.shape[1] <= WHOLE_PIXELS
+        if self._grid is None:
+            return True
+        # Discs of points have one size on the screen, whatever the zoom: they are drawn anew for every view.
+        return not is_points(self._grid) and self._grid.shape[0] * self._grid.shape[1] <= WHOLE_PIXELS
 
     def _fade(self) -> None:
         for layer in self.layers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
@@ -72,7 +73,7 @@ def fill_template(
     )
 
 
-def write_page(path: str | Path, html: str) -> Path:
+def write_page(path: str | os.PathLike[str], html: str) -> Path:
     """Write a page so that it is whole or absent, and return where it is."""
     target = Path(path).expanduser().resolve()
     write_atomic(target, html.encode("utf-8"))
