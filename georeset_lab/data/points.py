@@ -172,6 +172,12 @@ class PointGrid(GeoBox):
         cell = np.floor(self.metres / block_m).astype(np.int64)
         return np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1, 1).astype(np.int64)
 
+    def squares(self, index: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """Number, row by row from the north-west, of the square of the extent (``side`` x ``side``) that holds each point."""
+        low, span = self.metres.min(axis=0), np.maximum(np.ptp(self.metres, axis=0), 1e-9)
+        east, north = np.minimum((self.metres[index] - low) / span * side, side - 1).astype(np.int64).T
+        return (side - 1 - north) * side + east, (side, side)
+
     def burn(self, geometries: Sequence[shapely.Geometry]) -> np.ndarray:
         """(N, 1) int32: number of the geometry (in the CRS of the points) that holds each point; -1 where none does.
 

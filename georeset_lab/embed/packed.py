@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.landmarks import vectors_at
 from georeset_lab.embed.plot import thin_step
 
@@ -68,7 +69,7 @@ def pack(emb: Embeddings, *, most: int = MOST_PIXELS) -> Packed:
     NothingObserved
         No pixel was observed.
     """
-    step = thin_step(emb.shape, most)
+    step = -(-emb.shape[0] // most) if is_points(emb.grid) else thin_step(emb.shape, most)
     seen = np.zeros(emb.shape, bool)
     seen[::step, ::step] = emb.observed[::step, ::step]
     pixels = np.flatnonzero(seen)

@@ -11,8 +11,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
+import numpy as np
 import traitlets
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.warp import grid_view
 from georeset_lab.widgets.layer_source import AXES, PCA, SCENE, SIMILARITY, LayerSource
 from georeset_lab.widgets.map_canvas import HEIGHT, MapCanvas, network_is_there
@@ -22,6 +24,10 @@ from georeset_lab.widgets.map_layers import MAPS, mask_picture
 if TYPE_CHECKING:
     from georeset_lab.widgets.map_layers import Layer
     from georeset_lab.widgets.state import Exploration
+
+
+NEAR_PX = 12
+"""A click this near to a point is one on it."""
 
 
 class EmbeddingMap(ipw.VBox):
@@ -102,7 +108,7 @@ class EmbeddingMap(ipw.VBox):
         for name, button in self.controls.shapes.items():
             button.observe(lambda change, name=name: self._shape_chosen(name, change["new"]), "value")
         self.controls.clear.on_click(lambda _: setattr(state, "selected", None))
-        canvas.on_click, canvas.on_shape = state.click, self._shape_drawn
+        canvas.on_click, canvas.on_shape = self._clicked, self._shape_drawn
         canvas.on_hover, canvas.on_leave = self._hover, self._leave
         canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._send_again
         self._heard = [
@@ -249,15 +255,28 @@ class EmbeddingMap(ipw.VBox):
         for button in self.controls.shapes.values():
             button.value = False
 
+    def _clicked(self, lon: float, lat: float) -> None:
+        self.state.click(*(self._snapped(lon, lat) or (lon, lat)))
+
+    def _snapped(self, lon: float, lat: float) -> tuple[float, float] | None:
+        """The point under the pointer, if the map is one of points; a place beyond all of them if none is near."""
+        grid = self.state.emb.grid
+        if not is_points(grid):
+            return None
+        index, _ = grid.nearest(lon, lat)
+        there = float(grid.lonlat[0][index[0]]), float(grid.lonlat[1][index[0]])
+        return there if self.canvas.pixels_between((lon, lat), there) <= NEAR_PX else (np.nan, np.nan)
+
     def _hover(self, lon: float, lat: float) -> None:
         self._pointer = (lon, lat)
-        found = self.state.click_at(lon, lat)
+        found = self.state.click_at(*(self._snapped(lon, lat) or (lon, lat)))
         where = f"{abs(lat):.5f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.5f}° {'E' if lon >= 0 else 'W'}"
         if found is None:
-            self._read("outside the map", where)
+            self._read("no point here" if is_points(self.state.emb.grid) else "outside the map", where)
             return
         value = self.shown.text(found.row, found.col) if self.shown is not None else ""
-        self._read(value or "no value here", f"{where} · row {found.row}, column {found.col}")
+        which = f"point {found.row}" if is_points(self.state.emb.grid) else f"row {found.row}, column {found.col}"
+        self._read(value or "no value here", f"{where} · {which}")
 
     def _leave(self) -> None:
         self._pointer = None

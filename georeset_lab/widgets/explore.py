@@ -14,6 +14,7 @@ from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.certainty_view import CertaintyView
 from georeset_lab.widgets.embedding_map import EmbeddingMap
 from georeset_lab.widgets.labeller import Labeller
+from georeset_lab.widgets.latent_colours import given_columns
 from georeset_lab.widgets.latent_view import LatentView
 from georeset_lab.widgets.map_canvas import preload
 from georeset_lab.widgets.place_view import PlaceView
@@ -52,7 +53,7 @@ class Explorer(ipw.VBox):
         self.state = state
         looks = Looks(state.scene, state.emb)
         self.map = EmbeddingMap(state)
-        self.latent = LatentView(state)
+        self.latent = LatentView(state, extras=given_columns(state.emb))
         self.labeller = Labeller(state, book, files=files)
         self.certainty = CertaintyView(state)
         self.similar = SimilarPanel(state, looks)

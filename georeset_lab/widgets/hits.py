@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.place_pixels import distance_km, pixels_on
 from georeset_lab.embed.scan import Score
 from georeset_lab.widgets.charts import number
@@ -62,6 +63,8 @@ def hit_cards(found: Similar, looks: Looks, examples: Sequence[tuple[float, floa
 def _picture(looks: Looks, bounds: tuple[float, float, float, float]) -> str:
     """Thumbnail of a place and the ground around it, with the place outlined."""
     grid = looks.emb.grid
+    if is_points(grid):
+        return ""  # there is no ground around a point to show
     cols, rows = _span(grid, bounds)
     (x0, x1), (y0, y1) = (_widened(*s, size) for s, size in zip((cols, rows), looks.emb.shape[::-1], strict=True))
     place = {

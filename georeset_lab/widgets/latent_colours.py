@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.certainty_at import certainty_at, knows_most
 from georeset_lab.embed.pictures import certainty_palette, class_palette
+from georeset_lab.embed.points import columns_of
 from georeset_lab.embed.profile import FUSED
 from georeset_lab.widgets.page_images import certainty_top, class_colours, hexes, label_of, score_palette
 
 if TYPE_CHECKING:
+    from georeset_lab.embed.embeddings import Embeddings
     from georeset_lab.widgets.state import Exploration
 
-__all__ = ["Colours", "Extra", "choices", "colouring"]
+__all__ = ["Colours", "Extra", "choices", "colouring", "given_columns"]
 
 NOTHING = (150, 160, 155)
 """Points without a value: grey on light and dark ground."""
@@ -49,6 +52,14 @@ class Extra:
     classes: tuple[str, ...] = ()
     """Names of the codes; empty for numbers."""
     unit: str = ""
+
+
+def given_columns(emb: Embeddings) -> dict[str, Extra]:
+    """Colourings that came with the vectors: classes and numbers of the table of point embeddings."""
+    return {
+        key: Extra(f"Given: {c.title}", c.values, c.classes, "as the table has it")
+        for key, c in columns_of(emb).items()
+    }
 
 
 def choices(state: Exploration, extras: Mapping[str, Extra]) -> list[tuple[str, str]]:
@@ -86,6 +97,8 @@ def colouring(
         if extra.classes:
             return by_class(values, extra.classes, extra.title, colours=class_colours)
         return by_value(values, extra.title, extra.unit or "no unit")
+    if is_points(state.emb.grid):
+        return by_place(*state.emb.grid.squares(pixels, _SIDE))
     return by_place(pixels, state.shape)
 
 

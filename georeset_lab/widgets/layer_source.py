@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from georeset_lab.embed.overview import ColourBasis, Sample, axes_basis, pca_basis, sample_map
+from georeset_lab.embed.points import Column, columns_of
 from georeset_lab.widgets import map_layers as layers
 from georeset_lab.widgets.page_images import certainty_top, label_of
 
@@ -25,13 +26,14 @@ KEPT_LAYERS = 6
 PCA, AXES, FUSED, SIMILARITY, SCENE = "pca", "axes", "certainty", "similarity", "scene"
 _TITLES = {PCA: "Embedding: principal axes", AXES: "Embedding: three dimensions", FUSED: "Certainty: all together"}
 _ALONE = "certainty:"
+_COLUMN = "column:"
 
 
 class LayerSource:
     """Makes layers of an `Exploration`; it reads its traits and sets none.
 
-    Keys of layers: ``"pca"``, ``"axes"``, ``"certainty"``, ``"certainty:<modality>"``, ``"similarity"``, ``"scene"`` and
-    those of `georeset_lab.widgets.map_layers.MAPS`.
+    Keys of layers: ``"pca"``, ``"axes"``, ``"certainty"``, ``"certainty:<modality>"``, ``"column:<name>"`` (of a table of
+    points), ``"similarity"``, ``"scene"`` and those of `georeset_lab.widgets.map_layers.MAPS`.
     """
 
     def __init__(self, state: Exploration) -> None:
@@ -49,6 +51,7 @@ class LayerSource:
         found = set() if state.prediction is None else set(layers.layers_of(state.prediction))
         self._predicted = found if state.prediction is None else self._predicted | found
         keys = [PCA, AXES, FUSED, *(f"{_ALONE}{m}" for m in _several(state.emb.modalities))]
+        keys += [f"{_COLUMN}{name}" for name in self.columns]
         keys += [SIMILARITY] * (state.similarity is not None)
         if state.prediction is not None:
             keys += [name for name in layers.MAPS if name in self._predicted]
@@ -59,6 +62,8 @@ class LayerSource:
         """Name of a layer."""
         if key.startswith(_ALONE):
             return f"Certainty: {label_of(key.removeprefix(_ALONE))} alone"
+        if key.startswith(_COLUMN):
+            return f"Given: {key.removeprefix(_COLUMN)}"
         return {**_TITLES, **layers.MAPS, SIMILARITY: "Similarity", SCENE: "Scene"}[key]
 
     def first(self) -> Layer:
@@ -88,6 +93,8 @@ class LayerSource:
         emb, scene = state.current, state.scene
 
         def make() -> Layer:
+            if key.startswith(_COLUMN):
+                return layers.column_layer(title, self.columns[key.removeprefix(_COLUMN)], emb.grid)
             if key == SCENE:
                 found = layers.scene_layer(scene) if scene is not None else None
                 return found if found is not None else self.first()
@@ -108,6 +115,11 @@ class LayerSource:
             return made
 
         return run
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """What the table of point embeddings says beside the vectors."""
+        return columns_of(self._state.emb)
 
     @cached_property
     def sample(self) -> Sample:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 
-from georeset_lab.embed.warp import MercatorView, fit_zoom
+from georeset_lab.embed.warp import TILE_PX, WORLD_M, MercatorView, fit_zoom, mercator_of
 from georeset_lab.widgets.graticule import graticule
 from georeset_lab.widgets.overlay import Overlay, place, seen_on
 
@@ -97,6 +98,11 @@ class MapCanvas:
             (south, west), (north, east) = self.leaflet.bounds
             if not (west <= at[0] <= east and south <= at[1] <= north):
                 self.leaflet.center = [at[1], at[0]]
+
+    def pixels_between(self, one: tuple[float, float], other: tuple[float, float]) -> float:
+        """Distance on the screen of two places (longitude, latitude), at the zoom of this moment."""
+        x, y = mercator_of(np.array([one[0], other[0]]), np.array([one[1], other[1]]))
+        return float(np.hypot(x[1] - x[0], y[1] - y[0]) * TILE_PX * 2**self.leaflet.zoom / WORLD_M)
 
     def draw_labels(self, features: Sequence[dict[str, Any]]) -> None:
         """GeoJSON features in degrees, in the colour (``#rrggbb``) of their property ``colour``."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from georeset_lab.data.modality import Modality
     from georeset_lab.data.scene import Scene
     from georeset_lab.embed.embeddings import Embeddings
+    from georeset_lab.embed.points import Column
     from georeset_lab.embed.search import Similar
 
 QUICKLOOK_PX = 1024
@@ -46,6 +47,9 @@ MAPS = {
 FULL_DOUBT = 0.5
 """Chance of another class from which on the map of causes shows its colours in full: from there the class is a guess."""
 _DOUBTS = ("doubt_sensor", "doubt_labels", "doubt_overlap")
+
+
+UNSTATED = "these embeddings came without variances"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ def colour_layer(name: str, emb: Embeddings, basis: ColourBasis) -> Layer:
 def certainty_layer(name: str, emb: Embeddings, top: float, sample: Sample | None = None) -> Layer:
     """Certainty on the scale 0..top that all certainty layers of a map share; dark = unsure. Coarse with a sample."""
     values, step = (certainty_map(emb), 1) if sample is None else (sample.certainty, sample.step)
-    unknown = "; unknown: these embeddings came without variances" if not np.isfinite(values).any() else ""
+    unknown = f"; unknown: {UNSTATED}" if not np.isfinite(values).any() else ""
     legend = bar_legend(
         name, certainty_palette(), 0, top, unit=f"1 − variance, no unit{unknown}", ends=("nothing known", "")
     )
@@ -104,6 +108,18 @@ def similarity_layer(similar: Similar, grid: GeoBox) -> Layer:
     picture = scale_image(values, low=low, high=high, palette=palette)
     said = "" if unit == "1" else unit
     return Layer("Similarity", grid, picture, legend, _number(values, unit), limits=(low, high), unit=said)
+
+
+def column_layer(name: str, column: Column, grid: GeoBox) -> Layer:
+    """What somebody else says of each point: classes in class colours, numbers from their 2nd to 98th percentile."""
+    if column.classes:
+        table = images.class_colours(list(column.classes))
+        return _code_layer(name, column.values, column.classes, table, grid)
+    low, high = _percentile(column.values, 2), _percentile(column.values, 98)
+    palette = images.score_palette()
+    picture = scale_image(column.values, low=low, high=high, palette=palette)
+    legend = bar_legend(name, palette, low, high, unit="as the table has it")
+    return Layer(name, grid, picture, legend, _number(column.values), limits=(low, high))
 
 
 def layers_of(prediction: xr.Dataset) -> list[str]:
@@ -205,9 +221,10 @@ def _code_layer(variable: str, codes: np.ndarray, words: Sequence[str], table: n
         code = int(codes[row, col])
         return words[code] if code >= 0 else ""
 
-    legend = class_legend(MAPS[variable], words, images.hexes(table), shares)
+    name = MAPS.get(variable, variable)
+    legend = class_legend(name, words, images.hexes(table), shares)
     picture = class_image(codes, len(words), palette=table)
-    return Layer(MAPS[variable], grid, picture, legend, text, words=tuple(words))
+    return Layer(name, grid, picture, legend, text, words=tuple(words))
 
 
 def _cause_layer(prediction: xr.Dataset, grid: GeoBox) -> Layer:
@@ -250,6 +267,8 @@ def _scale_layer(variable: str, values: np.ndarray, unit: str, high: float, grid
     palette = certainty_palette() if sure else certainty_palette()[::-1]
     ends = ("unsure", "sure") if sure else ("sure", "or more: unsure")
     what = "chance of a wrong class, no unit" if variable in _DOUBTS else "no unit" if unit == "1" else unit
+    if not np.isfinite(values).any():
+        what = f"unknown: {UNSTATED}"
     legend = bar_legend(MAPS[variable], palette, 0, high, unit=what, ends=ends)
     picture = scale_image(values, low=0, high=high, palette=palette)
     said = "" if unit == "1" else unit

@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from georeset_lab.data.points import PointGrid, is_points
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.files import write_atomic
 
@@ -57,6 +58,8 @@ def fill_template(
         "\n".join((folder / f"{name}.{ending}").read_text("utf-8") for name in ("page", *more))
         for ending in ("css", "js")
     )
+    legends = (folder / "embedding_map.css").read_text("utf-8").splitlines() if more else []
+    css += "\n".join(line for line in legends if line.startswith(".gr-legend"))  # a legend looks as it does on the map
     return Template((folder / "page.html").read_text("utf-8")).substitute(
         title=escape(f"{title} · georeset_lab"),
         css=css,
@@ -82,6 +85,10 @@ def write_page(path: str | os.PathLike[str], html: str) -> Path:
 
 def page_facts(emb: Embeddings, timings: Mapping[str, float] | None = None) -> str:
     """Items of the header's list: where, how large, which model."""
+    weights = f" · weights {str(emb.attrs['model_hash'])[:8]}" if emb.attrs.get("model_hash") else ""
+    model = (str(emb.attrs.get("model", "?")), f"model{weights}")
+    if is_points(emb.grid):
+        return _items([*_point_facts(emb.grid, emb.dim), model])
     height, width = emb.grid.shape
     box = emb.grid.boundingbox
     lon, lat = (float(v) for v in lonlat_of(emb.grid, (height - 1) / 2, (width - 1) / 2))
@@ -94,11 +101,24 @@ def page_facts(emb: Embeddings, timings: Mapping[str, float] | None = None) -> s
             "wide × high, north is up",
         ),
         (f"{width:,} × {height:,} pixels", f"of {pixel:g} m, {emb.dim} dimensions each"),
-        (str(emb.attrs.get("model", "?")), f"model · weights {str(emb.attrs.get('model_hash', '?'))[:8]}"),
+        model,
     ]
     if timings:
         facts.append((f"{sum(timings.values()):.0f} s", "from nothing to this page"))
+    return _items(facts)
+
+
+def _items(facts: Sequence[tuple[str, str]]) -> str:
     return "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in facts)
+
+
+def _point_facts(grid: PointGrid, dim: int) -> list[tuple[str, str]]:
+    (west, east), (south, north) = ((float(v.min()), float(v.max())) for v in grid.lonlat)
+    return [
+        (f"{grid.shape[0]:,} points", f"{dim} dimensions each"),
+        (f"{west:.2f}° to {east:.2f}°", f"longitude, east is positive · {crs_name(grid.crs)}"),
+        (f"{south:.2f}° to {north:.2f}°", "latitude, north is positive"),
+    ]
 
 
 def crs_name(crs: Any) -> str:

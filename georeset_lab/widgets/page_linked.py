@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.landmarks import PointLayout, pca_layout, place_pixels
 from georeset_lab.embed.locate import lonlat_of
 from georeset_lab.embed.packed import Packed, pack
@@ -26,6 +27,7 @@ from georeset_lab.widgets.layer_source import PCA, SCENE, LayerSource
 from georeset_lab.widgets.page_images import label_of, score_palette
 
 if TYPE_CHECKING:
+    from georeset_lab.embed.embeddings import Embeddings
     from georeset_lab.widgets.map_layers import Layer
     from georeset_lab.widgets.state import Exploration
 
@@ -83,7 +85,8 @@ def linked_section(
         "view": {"w": view.shape[1], "h": view.shape[0], "left": view.left, "right": view.right,
                  "top": view.top, "bottom": view.bottom},
         "at": _b64(np.rint(np.clip(across, 0, 1) * 65535).astype("<u2")),
-        "index": _index_picture(emb.grid, packed, view),
+        "index": "" if is_points(emb.grid) else _index_picture(emb.grid, packed, view),
+        "points": is_points(emb.grid),
         "scene": _scene_picture(made.get(SCENE), view),
         "layers": [_layer(key, layer, packed, emb.shape) for key, layer in shown.items()],
         "latent": [_plane(layout, state, packed) for layout in (pca_layout(emb), *layouts)],
@@ -99,7 +102,7 @@ def linked_section(
         "selected": _b64(np.packbits(np.isin(packed.pixels, state.selected), bitorder="little"))
         if state.selected is not None else "",
     }  # fmt: skip
-    return Linked(_html(number, packed, emb.shape, shown, packed.vectors is not None, labels), data)
+    return Linked(_html(number, packed, emb, shown), data)
 
 
 def _states_variance(shown: Mapping[str, Layer]) -> bool:
@@ -169,14 +172,8 @@ def _point(state: Exploration, packed: Packed) -> int:
     return int(np.argmin((rows - state.point.row) ** 2 + (cols - state.point.col) ** 2))
 
 
-def _html(
-    number: int,
-    packed: Packed,
-    shape: tuple[int, int],
-    shown: Mapping[str, Layer],
-    search: bool,
-    labels: Mapping[str, Any] | None,
-) -> str:
+def _html(number: int, packed: Packed, emb: Embeddings, shown: Mapping[str, Layer]) -> str:
+    search, shape = packed.vectors is not None, emb.shape
     options = "".join(f'<option value="{escape(key)}">{escape(layer.name)}</option>' for key, layer in shown.items())
     if search:
         options += '<option value="like" disabled>Like the chosen place</option>'
@@ -184,12 +181,13 @@ def _html(
         f'<div data-legend="{escape(key)}" hidden>{layer.legend}</div>' for key, layer in shown.items()
     ) + ('<div data-legend="like" hidden></div>' if search else "")  # fmt: skip
     whole = packed.step == 1
-    how = "every pixel" if whole else f"every {packed.step}. row and column"
+    what = "points" if is_points(emb.grid) else "pixels"
+    how = f"all {what}" if whole else f"every {packed.step}. " + ("point" if is_points(emb.grid) else "row and column")
     lead = (
         "Click the map or a point: the same place is marked in both, with what each sensor knows of it. Brush points in "
         "the latent space and the map lights up. Nothing is computed elsewhere: this file is all there is."
     )
-    note = f"{packed.pixels.size:,} of {shape[0] * shape[1]:,} pixels ({how} that was measured)."
+    note = f"{packed.pixels.size:,} of {shape[0] * shape[1]:,} {what}: {how} with a measurement."
     if not search:
         note += " Their vectors are too large for a page, so it cannot search."
     find = (

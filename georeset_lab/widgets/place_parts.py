@@ -13,16 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from georeset_lab.embed.place_profile import Step
+from georeset_lab.embed.points import columns_of
 from georeset_lab.widgets.charts import COLOURS, Bar, Curve, keys, meter, number, series, spectrum
 from georeset_lab.widgets.page_images import label_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from georeset_lab.embed.embeddings import Embeddings
     from georeset_lab.embed.place_pixels import Measured
     from georeset_lab.widgets.state import Click
 
-__all__ = ["class_facts", "coordinates", "facts", "known_words", "measured_facts", "series_charts", "spectrum_chart"]
+__all__ = [
+    "class_facts",
+    "coordinates",
+    "facts",
+    "given_facts",
+    "known_words",
+    "measured_facts",
+    "series_charts",
+    "spectrum_chart",
+]
 
 SERIES_DATES = 3
 """Dates from which values are drawn over time."""
@@ -70,6 +81,18 @@ def known_words(steps: Sequence[Step], dim: int, seen: Sequence[bool]) -> str:
             said.append(f"{name} adds {step.adds or 'none'}")
     left = dim - sum(s.adds for s in steps)
     return "; ".join(said) + (f"; {left} stay open" if left else "")
+
+
+def given_facts(emb: Embeddings, row: int) -> list[tuple[str, str]]:
+    """What the table of point embeddings says of a point; nothing for any other map."""
+    found = []
+    for name, column in columns_of(emb).items():
+        value = column.values[row, 0]
+        if column.classes:
+            found.append((f"Given: {name}", escape(column.classes[int(value)]) if value >= 0 else "none"))
+        else:
+            found.append((f"Given: {name}", f"{float(value):.6g}" if np.isfinite(value) else "none"))
+    return found
 
 
 def class_facts(prediction: xr.Dataset, row: int, col: int) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from georeset_lab.data.modality import Modality
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.place_pixels import Measured, measure, pixel_area_ha, pixels_on, window_around
 from georeset_lab.embed.place_profile import draw, precisions, settled_steps
 from georeset_lab.widgets import place_parts as parts
@@ -93,9 +94,9 @@ class PlaceView(Board):
     def _head(self) -> str:
         place, emb, present = self.state.point, self.state.emb, self.state.present
         assert place is not None
-        rows = [
-            ("Place", f"{parts.coordinates(place)} <span class='gl-soft'>row {place.row}, column {place.col}</span>")
-        ]
+        which = f"point {place.row}" if is_points(emb.grid) else f"row {place.row}, column {place.col}"
+        rows = [("Place", f"{parts.coordinates(place)} <span class='gl-soft'>{which}</span>")]
+        rows += parts.given_facts(emb, place.row)
         tau = precisions(emb, np.array([place.row * emb.shape[1] + place.col]))
         on = [emb.modalities.index(name) for name in present]
         if np.isnan(tau).any():
