@@ -142,4 +142,5 @@ def _table(kind: str) -> np.ndarray:
         names = [n for n in (flag, *_ALSO.get(flag, ())) if n in known]
         if names:
             out[unusable(values, kind, flags=names)] |= np.uint16(bit)
+    out[(out & FLAGS["nodata"]) != 0] = FLAGS["nodata"]  # fill that sets all bits (255) says nothing of cloud or snow
     return out

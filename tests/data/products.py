@@ -211,17 +211,20 @@ def landsat(
             f"TEMPERATURE_{what}_BAND_ST_B{b}": v for what, v in (("MULT", 0.00341802), ("ADD", 149.0)) for b in (6, 10)
         }
         content["LEVEL1_PROCESSING_RECORD"] = {"PROCESSING_LEVEL": "L1TP", "FILE_NAME_BAND_1": "x_L1TP_B1.TIF"}
+    thermal_bands: tuple[object, ...] = {7: ("6_VCID_1", "6_VCID_2"), 5: (6,), 4: (6,)}.get(satellite, (10, 11))
     content["LEVEL1_RADIOMETRIC_RESCALING"] = {
-        **{f"RADIANCE_MULT_BAND_{b}": 3.3420e-04 for b in (6, "6_VCID_1", "6_VCID_2", 10, 11)},
-        **{f"RADIANCE_ADD_BAND_{b}": 0.1 for b in (6, "6_VCID_1", "6_VCID_2", 10, 11)},
+        **{f"RADIANCE_MULT_BAND_{b}": 3.3420e-04 for b in thermal_bands},
+        **{f"RADIANCE_ADD_BAND_{b}": 0.1 for b in thermal_bands},
         **{f"REFLECTANCE_MULT_BAND_{i}": 2.0e-05 for i in range(1, 10)},
         **{f"REFLECTANCE_ADD_BAND_{i}": -0.1 for i in range(1, 10)},
     }
-    content["LEVEL1_THERMAL_CONSTANTS"] = {
-        "K1_CONSTANT_BAND_10": 774.8853, "K2_CONSTANT_BAND_10": 1321.0789, "K1_CONSTANT_BAND_11": 480.8883,
-        "K2_CONSTANT_BAND_11": 1201.1442, "K1_CONSTANT_BAND_6_VCID_1": 666.09, "K2_CONSTANT_BAND_6_VCID_1": 1282.71,
-        "K1_CONSTANT_BAND_6": 607.76, "K2_CONSTANT_BAND_6": 1260.56,
+    planck = {
+        "10": (774.8853, 1321.0789), "11": (480.8883, 1201.1442), "6": (607.76, 1260.56), "6_VCID_1": (666.09, 1282.71),
+        "6_VCID_2": (666.09, 1282.71),
     }  # fmt: skip
+    content["LEVEL1_THERMAL_CONSTANTS"] = {
+        f"K{i + 1}_CONSTANT_BAND_{b}": planck[str(b)][i] for b in thermal_bands for i in (0, 1)
+    }
     for group, changed in (groups or {}).items():
         content.setdefault(group, {}).update(changed)
     if form == "json":

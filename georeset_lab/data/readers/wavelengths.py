@@ -58,6 +58,8 @@ def specs_of(src: Any, gsd_m: float, origin: str) -> tuple[BandSpec | None, ...]
             f"{origin} has {src.count} bands but states {len(centres)} wavelengths and {len(widths)} widths. Correct the "
             "header, or pass bands=[BandSpec(...), ...]."
         )
+    if not all(map(math.isfinite, (*centres, *widths))):
+        raise UnitError(f"{origin} gives a wavelength or width that is no number. Correct the header.")
     good = _list(envi.get("bbl", "")) or [1.0] * src.count
     scale = _to_um(unit, centres, origin)
     names = [(d or "").strip() or f"band_{i + 1}" for i, d in enumerate(src.descriptions)]
@@ -70,8 +72,6 @@ def specs_of(src: Any, gsd_m: float, origin: str) -> tuple[BandSpec | None, ...]
 
 
 def _spec(name: str, centre_um: float, width_um: float, gsd_m: float, origin: str) -> BandSpec:
-    if not (math.isfinite(centre_um) and math.isfinite(width_um)):
-        raise UnitError(f"{origin} gives band {name} a wavelength or width that is no number. Correct the header.")
     kind: Any = "temperature" if centre_um > _THERMAL_UM else "reflectance"
     try:
         return BandSpec(name, round(centre_um, 7), round(width_um, 7), gsd_m, kind)
@@ -97,10 +97,14 @@ def _to_um(unit: str, centres: Sequence[float], origin: str) -> float:
 
 
 def _spacing(centres: Sequence[float]) -> list[float]:
-    """Width of each band where none is stated: the distance to its neighbours, as imaging spectrometers have it."""
-    if len(centres) < 2:
-        return [0.02 * c for c in centres]
-    return [float(w) for w in np.abs(np.gradient(np.array(centres, dtype=float)))]
+    """Width of each band where none is stated: the distance to its nearest neighbour, at most a tenth of the centre."""
+    um = np.array(centres, dtype=float)
+    gaps = np.abs(np.diff(np.sort(um)))
+    near = np.minimum(np.r_[gaps, np.inf], np.r_[np.inf, gaps])
+    near = np.where(near > 0, near, np.inf)
+    out = np.empty_like(um)
+    out[np.argsort(um)] = np.minimum(near, 0.1 * np.sort(um))
+    return [float(w) for w in out]
 
 
 def _list(text: str) -> list[float]:
