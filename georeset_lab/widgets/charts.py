@@ -177,7 +177,7 @@ def _bands(curve: Curve, x: Callable[[float], float], y: Callable[[float], float
     shown = [b for b in curve.bars if math.isfinite(b.value)]
     middle = sorted(((b.low_um + b.high_um) / 2, b.value) for b in shown)
     path = "L".join(f"{x(u):.1f} {y(v):.1f}" for u, v in middle)
-    out = [f'<path d="M{path}" fill="none" stroke="{curve.colour}" stroke-opacity=".35"/>'] if len(middle) > 1 else []
+    out = [f'<path d="M{path}" fill="none" stroke="{curve.colour}" stroke-opacity=".55"/>'] if len(middle) > 1 else []
     for bar in shown:
         left, width = x(bar.low_um), max(x(bar.high_um) - x(bar.low_um), 2.0)
         text = f"{curve.name} {bar.name}, {bar.low_um:.3f} to {bar.high_um:.3f} µm: {number(bar.value, 3)}"

@@ -78,7 +78,7 @@ function render({ model, el }) {
   body.append(plot, legend);
   const foot = make("div", "lv-foot"), note = make("span"), help = make("span");
   note.setAttribute("aria-live", "polite");
-  help.textContent = "drag moves · wheel zooms · Shift and drag selects · click goes there";
+  help.textContent = "each dot is a pixel, near dots are alike · drag moves · wheel zooms · Shift and drag selects · click goes there";
   foot.append(note, help);
   root.append(bar, body, foot);
   el.append(style, root);

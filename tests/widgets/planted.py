@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from georeset_lab.embed.embeddings import Embeddings, Expert
+
+if TYPE_CHECKING:
+    from georeset_lab.data.scene import Scene
 
 DIM = 8
 
@@ -48,3 +53,33 @@ def planted_embeddings(
         weight = np.full(mean.shape, tau, np.float32) * rng.uniform(0.7, 1.3, (rows, cols, 1)).astype(np.float32)
         experts[name] = Expert(mean * weight, weight)
     return Embeddings(experts, utm_grid(rows, cols), attrs={"model": "planted", "model_hash": "abc"})
+
+
+SCENE_SHAPE = (60, 72)
+
+
+def planted_scene_classes() -> np.ndarray:
+    """Land cover of `planted_scene`, (Y, X) int."""
+    return np.asarray(_scene().truth["land_cover"].values).astype(int)
+
+
+def planted_scene() -> tuple[Scene, Embeddings]:
+    """A small simulated scene of three modalities, and embeddings that tell its land cover apart; no model is loaded."""
+    scene, codes = _scene(), planted_scene_classes()
+    rng = np.random.default_rng(0)
+    experts = {}
+    for name, precision in (("s2", 4.0), ("s1", 1.0), ("dem", 0.25)):
+        mean = 2.0 * np.eye(DIM, dtype=np.float32)[codes] + 0.4 * rng.normal(size=(*codes.shape, DIM)).astype(
+            np.float32
+        )
+        tau = np.full(mean.shape, precision, np.float32)
+        experts[name] = Expert(mean * tau, tau)
+    attrs = {"model": "planted", "model_hash": "abc"}
+    return scene, Embeddings(experts, scene["s2"].grid, attrs=attrs, scene=scene)
+
+
+@cache
+def _scene() -> Scene:
+    from georeset_lab.data.simulate import simulate_scene
+
+    return simulate_scene(seed=0, size=SCENE_SHAPE, modalities=("s2", "s1", "dem"))

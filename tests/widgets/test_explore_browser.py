@@ -1,10 +1,17 @@
-"""The explorer in a real JupyterLab: a person labels by clicking, undoes, and loses nothing when the kernel dies."""
+"""The explorer in a real JupyterLab: one notebook, one kernel, one browser for the file; the last test kills the kernel."""
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from tests.widgets.lab import ask, execute, run_all, wait_for
+from tests.widgets.explorer_tests import ExplorerTests
+from tests.widgets.lab import Messages, Notebooks, ask, execute, run_all, started_browser, wait_for
+from tests.widgets.person import Person
 
 pytestmark = pytest.mark.browser
 
@@ -12,75 +19,58 @@ CELLS = [
     """
 import warnings
 import georeset_lab as gl
-scene = gl.load_scene("simulated", size=(96, 96))
-emb = gl.encode(scene, progress=False)
+from tests.widgets.planted import planted_scene
+scene, emb = planted_scene()
 explorer = gl.explore(scene, emb)
 explorer
 """
 ]
 
 
-def add_class(page, name):
-    field = page.get_by_placeholder("Name of a class")
-    field.fill(name)
-    field.press("Enter")
-    page.get_by_role("button", name="Add class").click()
-    wait_for(page, f"{name!r} in explorer.labeller.book.counts")
+@pytest.fixture(scope="module")
+def seated(lab_server) -> Iterator[tuple[Person, Messages]]:
+    with started_browser() as browser:
+        notebooks = Notebooks(lab_server, browser)
+        page = notebooks(CELLS, size=(1280, 1000))
+        yield Person(page, lambda text: ask(page, text), lambda code: execute(page, code)), notebooks.messages
+        lab_server.end_sessions()
 
 
-def click_map(page, x, y):
-    """Click at a share of the map's width and height."""
-    box = page.locator(".leaflet-container").first.bounding_box()
-    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+@pytest.fixture
+def person(seated) -> Iterator[Person]:
+    who, messages = seated
+    who.start_anew()
+    yield who
+    wrong = messages.wrong()
+    messages.errors.clear()
+    messages.aborted.clear()
+    assert not wrong, "in the browser's console:\n" + "\n".join(wrong)
 
 
-def label(page, name, places):
-    before = ask(page, "sum(explorer.labeller.book.counts.values())")
-    for i, (x, y) in enumerate(places, 1):
-        click_map(page, x, y)
-        wait_for(page, f"sum(explorer.labeller.book.counts.values()) == {before + i}")
-    assert ask(page, f"explorer.labeller.book.counts[{name!r}]") >= len(places)
+class TestInJupyterLab(ExplorerTests):
+    def download(self, person):
+        person.page.get_by_role("button", name="Save GeoJSON").click()
+        with person.page.expect_download() as going:
+            person.page.get_by_role("link", name="Download").click()
+        assert going.value.suggested_filename == "labels.geojson"
+        there = ask(person.page, "open('labels.geojson').read()")
+        found = Path(going.value.path()).read_bytes()
+        assert there == found.decode(), "the same is in the working directory"
+        return found
 
+    @pytest.fixture(autouse=True)
+    def _messages(self, seated):
+        self.messages = seated[1]
 
-def test_a_person_labels_undoes_and_loses_nothing_when_the_kernel_dies(open_notebook, tmp_path):
-    page = open_notebook(CELLS, size=(1280, 1000))
-    page.locator(".leaflet-container").first.wait_for()
-    wait_for(page, "explorer.map.map.east > explorer.map.map.west")
-    page.get_by_role("tab", name="Labels").click()
-    wait_for(page, "explorer.state.tool == 'label'")
-    add_class(page, "water")
-    label(page, "water", [(0.45, 0.4), (0.5, 0.45)])
-    add_class(page, "land <b>")
-    label(page, "land <b>", [(0.55, 0.6), (0.6, 0.65)])
-    wait_for(page, "explorer.state.prediction is not None and 'cause' in explorer.state.prediction", timeout_s=300)
-    wait_for(page, "explorer.map.layer == 'label'")
-    page.get_by_role("button", name="Undo").click()
-    wait_for(page, "explorer.labeller.book.counts['land <b>'] == 1")
-    page.get_by_role("button", name="Redo").click()
-    wait_for(page, "explorer.labeller.book.counts['land <b>'] == 2")
-    assert not open_notebook.messages.wrong()
-    kept = ask(page, "[str(item) for item in explorer.labeller.book.items]")
-    page.evaluate(
-        """async () => {
-            const session = jupyterapp.shell.currentWidget.context.sessionContext;
-            session.session.kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'});
-            await new Promise(done => setTimeout(done, 3000));
-            await session.restartKernel();
-        }"""
-    )
-    run_all(page)
-    open_notebook.messages.errors.clear()  # what JupyterLab says of a kernel that was killed
-    assert ask(page, "[str(item) for item in explorer.labeller.book.items]") == kept
-    execute(page, "explorer.close()")
-
-
-def test_the_latent_view_and_the_map_share_one_place(open_notebook):
-    page = open_notebook(CELLS, size=(1280, 1000))
-    wait_for(page, "explorer.map.map.east > explorer.map.map.west")
-    click_map(page, 0.5, 0.5)
-    wait_for(page, "explorer.state.point is not None")
-    row, col = ask(page, "[explorer.state.point.row, explorer.state.point.col]")
-    assert abs(row - 48) < 4
-    assert abs(col - 48) < 4
-    page.get_by_text("row " + str(row), exact=False).first.wait_for()
-    execute(page, "explorer.close()")
+    def revive(self, person):
+        page = person.page
+        victim = ask(page, "__import__('os').getpid()")
+        os.kill(victim, signal.SIGKILL)
+        page.locator(".jp-Dialog").get_by_text("Kernel Restarting").wait_for()  # JupyterLab has seen it die
+        page.locator(".jp-Dialog button.jp-mod-accept").click()
+        page.wait_for_function(
+            "() => jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status === 'idle'"
+        )
+        run_all(page)
+        self.messages.errors.clear()  # what JupyterLab says of a kernel that was killed
+        assert wait_for(page, "__import__('os').getpid()") != victim

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import re
 
 import numpy as np
 import pytest
@@ -137,3 +139,45 @@ def test_labels_are_there_again_after_a_restart(emb, tmp_path):
         assert second.book.counts == {"water": 2, "land": 2}
         assert second.state.prediction is not None
         second.close()
+
+
+def test_a_class_gets_the_colour_that_its_name_suggests_and_nobody_elses(labeller):
+    for name in ("forest", "water", "river", "something"):
+        add_class(labeller, name)
+    colours = labeller.class_colours
+    assert colours["forest"].casefold() == "#009e73"
+    assert colours["water"].casefold() == "#0072b2"
+    assert len({c.casefold() for c in colours.values()}) == 4
+
+
+def test_saved_labels_can_also_be_downloaded_from_the_notebook(labeller, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two_classes(labeller)
+    labeller._writer("labels.geojson")()
+    link = re.search(
+        r'<a download="labels.geojson" href="data:application/octet-stream;base64,([^"]+)">', labeller._note.value
+    )
+    assert link is not None
+    assert base64.b64decode(link[1]) == (tmp_path / "labels.geojson").read_bytes()
+
+
+def test_a_served_labeller_says_that_labels_are_kept_but_not_where(emb, tmp_path):
+    book = LabelBook.open(tmp_path, "secret")
+    made = Labeller(Exploration(emb), book, files=False)
+    assert "saved" in made._where.value
+    assert str(tmp_path) not in made._where.value
+    assert "secret" not in made._where.value
+    made.close()
+    book.close()
+
+
+def test_what_is_said_takes_no_room_when_there_is_nothing_to_say(labeller):
+    assert "Name two classes" in labeller._note.value
+    add_class(labeller, "water")
+    click(labeller, 5, 5)
+    click(labeller, 80, 20)
+    labeller._say("")
+    assert labeller._note.layout.display == "none"
+    labeller._say("<b>careful</b>")
+    assert labeller._note.layout.display != "none"
+    assert "<b>careful" not in labeller._note.value
