@@ -103,8 +103,8 @@ class PointGrid(GeoBox):
     @property
     def boundingbox(self) -> BoundingBox:
         """Smallest box around the points, in their CRS."""
-        low, high = (self.x.min(), self.y.min()), (self.x.max(), self.y.max())
-        return BoundingBox(*map(float, (*low, *high)), crs=self.crs)
+        left, right = float(self.x.min()), float(self.x.max())
+        return BoundingBox(left, float(self.y.min()), right, float(self.y.max()), self.crs)
 
     @property
     def extent(self) -> Any:

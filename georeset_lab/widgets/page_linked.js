@@ -283,19 +283,17 @@
     },
     done: () => { if (lasso) { brush(lasso); lasso = null; } latent.draw(); },
   });
-  function brush(line) {
-    const chosen = new Uint8Array(n);
-    let count = 0;
-    for (let i = 0; i < n; i++) {
-      const [x, y] = spot(i);
-      let inside = false;
-      for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
-        const [xa, ya] = line[a], [xb, yb] = line[b];
-        if (ya > y !== yb > y && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) inside = !inside;
-      }
-      if (inside) { chosen[i] = 1; count++; }
+  function within(line, x, y) {
+    let inside = false;
+    for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
+      const [xa, ya] = line[a], [xb, yb] = line[b];
+      if (ya > y !== yb > y && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) inside = !inside;
     }
-    select(count ? chosen : null);
+    return inside;
+  }
+  function brush(line) {
+    const chosen = Uint8Array.from({ length: n }, (_, i) => within(line, ...spot(i)));
+    select(chosen.includes(1) ? chosen : null);
   }
 
   // -- what is chosen -------------------------------------------------------------------------------------------------
@@ -338,7 +336,12 @@
     const lat = latOf(v), lon = lonOf(u);
     head.append(element("b", `${Math.abs(lat).toFixed(fine)}° ${lat < 0 ? "S" : "N"}, ${Math.abs(lon).toFixed(fine)}° ${lon < 0 ? "W" : "E"}`),
       element("span", data.points ? `point ${pixels[i]}` : `row ${row}, column ${col}`));
+    const given = new Set(data.labels.filter((l) => {
+      const spots = l.at.map(([a, b]) => [a * V.w, b * V.h]);
+      return l.closed ? within(spots, u, v) : Math.hypot(spots[0][0] - u, spots[0][1] - v) <= (index ? 1.5 : 0.5);
+    }).map((l) => l.label));
     const facts = element("dl"), bars = element("div", undefined, "lk-bars");
+    if (given.size) facts.append(element("dt", "Label"), element("dd", [...given].join(", ")));
     for (const layer of layers) {
       const value = valueOf(layer, i);
       if (!value || (layer.key === "like" && !layer.codes[i])) continue;

@@ -184,7 +184,7 @@ def _html(number: int, packed: Packed, emb: Embeddings, shown: Mapping[str, Laye
     what = "points" if is_points(emb.grid) else "pixels"
     how = f"all {what}" if whole else f"every {packed.step}. " + ("point" if is_points(emb.grid) else "row and column")
     lead = (
-        "Click the map or a point: the same place is marked in both, with what each sensor knows of it. Brush points in "
+        "Click the map or a point: the same place is marked in both, with all that is known of it. Brush points in "
         "the latent space and the map lights up. Nothing is computed elsewhere: this file is all there is."
     )
     note = f"{packed.pixels.size:,} of {shape[0] * shape[1]:,} {what}: {how} with a measurement."
