@@ -5,18 +5,24 @@ The table is also the documentation: copy the call. Roles and licences are in th
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import rioxarray
+import xarray as xr
+from scipy.io import loadmat
 
+from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.load import load_scene
 from georeset_lab.data.scene import Scene
-from georeset_lab.errors import GeoresetWarning
+from georeset_lab.errors import GeoresetWarning, MissingCRS, SceneReadError, UnknownSensor
 
 pytestmark = pytest.mark.real_data
 
@@ -54,6 +60,54 @@ def files(folder: Path, pattern: str) -> list[Path]:
 
 def call(*path: str, **options: Any) -> Callable[[Path], Scene]:
     return lambda data: load_scene(data.joinpath(*path), **options)
+
+
+def monthly(data: Path, name: str, pattern: str) -> dict[str, xr.Dataset]:
+    """Sentinel-2 of a Belgian series: stored as int16 with the bits of uint16, 65535 for no data."""
+    cube = xr.open_dataset(data / "sits-worldcereal-belgium-monthly" / name, decode_coords=False, mask_and_scale=False)
+    bands = {f"B{n:02d}": cube[pattern.format(n)].astype("uint16") for n in (2, 3, 4, 5, 6, 7, 8, 11, 12)}
+    for array in bands.values():
+        array.attrs = {"_FillValue": 65535, "crs": "EPSG:32631"}
+    return {"s2": xr.Dataset(bands)}
+
+
+def radar_counts(data: Path) -> xr.Dataset:
+    """Decibels = 20 log10(count) - 83."""
+    path = data / "sits-openeo-gfmap-cubes/s1_grd_10dates_2023-04.nc"
+    cube = xr.open_dataset(path, decode_coords=False, mask_and_scale=False)
+    out = {}
+    for name in ("VV", "VH"):
+        counts = cube[f"S1-SIGMA0-{name}"].astype("uint16").astype("float32")
+        out[name] = (20 * np.log10(counts.where((counts > 0) & (counts < 65535))) - 83).astype("float32")
+        out[name].attrs = {"crs": "EPSG:32631"}
+    return xr.Dataset(out)
+
+
+MODIS = [BandSpec("red", 0.645, 0.05, 231.66), BandSpec("nir", 0.858, 0.035, 231.66),
+         BandSpec("blue", 0.469, 0.02, 231.66), BandSpec("mir", 2.13, 0.05, 231.66)]  # fmt: skip
+
+
+def modis(data: Path) -> dict[str, xr.Dataset]:
+    """Files in which the "bands" are dates; -1.7e308 is no data."""
+    folder = data / "sits-dtwsat-sinop-modis"
+    dates = pd.to_datetime((folder / "timeline.txt").read_text().split())
+    out = {}
+    for band in MODIS:
+        array = rioxarray.open_rasterio(folder / f"{band.name}.tif").rename(band="time")
+        out[band.name] = array.where(array > -1e30).assign_coords(time=dates)
+    return {"modis": xr.Dataset(out)}
+
+
+def aviris(data: Path) -> list[BandSpec]:
+    channels = loadmat(data / "jasper-ridge/jasperRidge2_R198.mat")["SlectBands"].ravel()
+    return [BandSpec(f"c{k}", (380 + (int(k) - 1) * 9.507) / 1000, 0.0095, 5) for k in channels]
+
+
+def jasper(data: Path) -> dict[str, xr.DataArray]:
+    stored = loadmat(data / "jasper-ridge/jasperRidge2_R198.mat")["Y"]
+    cube = stored.reshape(198, 100, 100).transpose(0, 2, 1)
+    coords = {"y": 4_140_000 - 5 * (np.arange(100) + 0.5), "x": 565_000 + 5 * (np.arange(100) + 0.5)}
+    return {"aviris": xr.DataArray(cube, dims=("band", "y", "x"), coords=coords)}
 
 
 WC = "sits-worldcereal-cubes"
@@ -180,7 +234,108 @@ CASES: dict[str, Case] = {
              sensors="sentinel-2-l1c", bands=EUROSAT),
         {"s2": (1, 13, 64, 64)}, 32635, {"UnitsInferred"}, {"s2.B01": 0.109, "s2.B8A": 0.016},
     ),
+    "eurosat, crops": Case(
+        lambda data: load_scene(files(data / "eurosat-ucm-samples/EuroSAT_MS/AnnualCrop", "*.tif")[0],
+                                sensors="sentinel-2-l1c", bands=EUROSAT, scale=(1e-4, 0)),
+        {"s2": (1, 13, 64, 64)}, 32635,
+    ),
+    "eurosat, pasture": Case(
+        lambda data: load_scene(files(data / "eurosat-ucm-samples/EuroSAT_MS/Pasture", "*.tif")[0],
+                                sensors="sentinel-2-l1c", bands=EUROSAT, scale=(1e-4, 0)),
+        {"s2": (1, 13, 64, 64)}, 32632,
+    ),
+    "oli2msi, second place": Case(
+        call("oli2msi-pair", "S2B_10m_RGB_toa_second_place.tif", sensors="sentinel-2b-l1c", bands=["B04", "B03", "B02"]),
+        {"s2": (1, 3, 480, 480)}, 32649,
+    ),
+    "a large JPEG 2000, the other date": Case(
+        lambda data: load_scene(
+            files(data / "s2-t33uuu-large-pair", "tgt_*.jp2")[0], sensors={"s2": "sentinel-2-l1c"}, bands=["B04"],
+            scale=(1e-4, 0),
+        ),
+        {"s2": (1, 1, 3152, 2074)}, 32633,
+    ),
+    "bigearthnet, Austria, both sensors": Case(
+        lambda data: load_scene(
+            {"s2": data / "bigearthnet-examples/BigEarthNet-S2-Example/S2A_MSIL2A_20170613T101031_87_48",
+             "s1": data / "bigearthnet-examples/BigEarthNet-S1-Example/S1A_IW_GRDH_1SDV_20170613T165043_33UUP_87_48"},
+            sensors={"s1": "sentinel-1-grd"},
+        ),
+        {"s2": (1, 12, 120, 120), "s1": (1, 2, 120, 120)}, 32633, {"UnitsInferred"},
+    ),
+    "belgium, 12 monthly composites": Case(
+        lambda data: load_scene(monthly(data, "belgium_12months_100px_s1s2meteo.nc", "S2-L2A-B{:02d}"),
+                                sensors={"s2": "sentinel-2-l2a"}, scale=(1e-4, 0)),
+        {"s2": (12, 9, 100, 100)}, 32631,
+    ),
+    "belgium, 20 monthly composites": Case(
+        lambda data: load_scene(monthly(data, "belgium_20months_101px_s1s2meteo_wcmaps.nc", "B{}"),
+                                sensors={"s2": "sentinel-2-l2a"}, scale=(1e-4, 0)),
+        {"s2": (20, 9, 101, 101)}, 32631,
+    ),
+    "openEO radar counts, as decibels": Case(
+        lambda data: load_scene({"s1": radar_counts(data)}, sensors={"s1": "sentinel-1-grd"}),
+        {"s1": (10, 2, 66, 64)}, 32631,
+    ),
+    "modis, 137 dates": Case(
+        lambda data: load_scene(modis(data), bands={"modis": MODIS}, crs="EPSG:32721"),
+        {"modis": (137, 4, 28, 44)}, 32721, {"Reprojected"},
+    ),
+    "jasper ridge, a cube without a place": Case(
+        lambda data: load_scene(jasper(data), bands={"aviris": aviris(data)}, scale=(1 / 5000, 0), crs="EPSG:32610"),
+        {"aviris": (1, 198, 100, 100)}, 32610,
+    ),
 }  # fmt: skip
+
+GOLDEN: dict[str, dict[str, tuple[float, tuple[int, int, int], float]]] = {
+    # Reflectance x 10000, the chip's L2A carries +1000: 0.0001 * n - 0.1. Radar in dB, elevation in m, as stored.
+    "terramind chip, the call of the issue": {
+        "s2.B04": (0.0650749, (0, 37, 41), 0.0282), "s1.VV": (-12.4216, (0, 37, 41), -9.09375),
+        "dem.elevation": (135.041, (0, 37, 41), 219),
+    },
+    "major tom": {  # x 10000 without offset; B11 has 20 m pixels, each repeated twice a side
+        "s2.B04": (0.0831864, (0, 500, 321), 0.0648), "s2.B08": (0.262537, (0, 500, 321), 0.2554),
+        "s2.B11": (0.275591, (0, 500, 321), 0.1992),
+    },
+    "ssl4eo": {"s2.B04": (0.113932, (0, -1, -1), 0.1114), "s1.VV": (-9.99279, (0, -1, -1), -6.95825)},
+    "landsat 8 with its quality band": {  # (n * 2e-5 - 0.1) / sin(64.7436 deg); K2 / ln(K1 / (n * 3.342e-4 + 0.1) + 1)
+        "l8.B4": (0.0719102, (0, 300, 200), 0.0672927), "l8.B5": (0.22298, (0, 300, 200), 0.284893),
+        "l8.B10": (286.732, (0, 300, 200), 292.501),
+    },
+    "sentinel-2 20 m bands": {"s2.B05": (0.0823327, (0, 100, 100), 0.1273), "s2.B12": (0.0463375, (0, 100, 100), 0.0956)},
+    "rstoolbox sentinel-2": {"s2.B04": (0.039878, (0, -1, -1), 0.0286), "s2.B08": (0.254767, (0, -1, -1), 0.4228)},
+    # Band 6: L = 0.055376 n + 1.18, 1260.56 / ln(607.76 / L + 1) (Chander et al. 2009). Pixel: n = 137.
+    "rstoolbox landsat 5 counts": {"l5.B6": (296.637, (0, 100, 100), 296.382)},
+    "enmap": {"enmap.B050": (0.0650022, (0, 10, 10), 0.0398)},
+    "eo-learn, five dates": {"s2.B04": (0.103773, (0, 50, 50), 0.0356), "dem.elevation": (711.584, (0, 50, 50), 692)},
+    "worldcereal, a folder of cubes": {  # stored number * 0.0001 (reflectance, dB), * 0.1 (kelvin)
+        "s2.B04": (0.283965, (3, 10, 12), 0.0657), "s2.B08": (0.439757, (3, 10, 12), 0.2227),
+        "s1.VV": (-8.19694, (3, 10, 12), -4.0356), "l8.B4": (0.2088, (3, 10, 12), 0.0599),
+    },
+    "lahinch, QA60 and no-data border": {"s2.B04": (0.163658, (0, 60, 70), 0.067)},
+    "oli2msi, unnamed RGB": {"l8.B4": (0.0711387, (0, 50, 50), 0.0540039)},
+    "oli2msi, second place": {"s2.B04": (0.0735729, (0, 100, 100), 0.0447)},
+    "a large JPEG 2000": {"s2.B04": (0.0984355, (0, 1600, 1200), 0.1018)},
+    "a large JPEG 2000, the other date": {"s2.B04": (0.20821, (0, 1600, 1200), 0.1682)},
+    "eurosat, file order": {"s2.B01": (0.108867, (0, 20, 20), 0.1087), "s2.B8A": (0.0162176, (0, 20, 20), 0.0163)},
+    "eurosat, crops": {"s2.B01": (0.13232, (0, 20, 20), 0.1328), "s2.B8A": (0.203055, (0, 20, 20), 0.2315)},
+    "eurosat, pasture": {"s2.B01": (0.113709, (0, 20, 20), 0.1109), "s2.B8A": (0.442436, (0, 20, 20), 0.5467)},
+    "bigearthnet, Austria, both sensors": {
+        "s2.B04": (0.0990929, (0, 60, 60), 0.1079), "s1.VV": (-11.9612, (0, 60, 60), -14.1881),
+    },
+    "belgium, 12 monthly composites": {"s2.B08": (0.302955, (5, 40, 50), 0.2684)},  # x 10000, 65535 is no data
+    "belgium, 20 monthly composites": {"s2.B08": (0.288166, (0, 0, 0), math.nan)},
+    "openEO radar counts, as decibels": {"s1.VV": (-11.9932, (3, 30, 30), -15.4648)},  # 20 log10(n) - 83
+    "openEO cube of April 2023": {"s2.B04": (math.nan, (4, 20, 20), 0.2188)},  # x 10000; dark pixels of 227: no offset
+    "openEO cube, classic netCDF": {"s2.B04": (math.nan, (4, 20, 20), 0.0684)},
+    "modis, 137 dates": {"modis.nir": (0.320264, (20, -1, -1), 0.2273)},  # reflectance as stored
+    "jasper ridge, a cube without a place": {"aviris.c54": (0.329211, (0, 40, 60), 0.5172)},  # n / 5000
+}  # fmt: skip
+"""Mean of a band over its measured pixels, masked or not, and one pixel (time, row, column), in physical units.
+
+Worked out from the stored numbers (read with rasterio and h5py alone) by the formulas of each SOURCE.md, as commented; row
+-1 is a pixel of a resampled set, whose source value must occur; NaN is not compared.
+"""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -201,6 +356,16 @@ def test_the_documented_call_opens_the_set(name: str, shared_data: Path) -> None
         mask = scene[modality].mask
         assert mask is not None
         assert float(mask.mean()) == pytest.approx(share, abs=0.02)
+    for key, (mean, (time, row, col), pixel) in GOLDEN.get(name, {}).items():
+        modality, band = key.split(".")
+        values = replace(scene[modality].select_bands([band]), mask=None).read(slice(None), slice(None))[:, 0]
+        resampled = row < 0
+        if not math.isnan(mean):
+            assert np.nanmean(values) == pytest.approx(mean, rel=0.02 if resampled else 1e-3), key
+        if resampled:
+            assert np.nanmin(np.abs(values[time] - pixel)) < 1e-5 * max(1, abs(pixel)), key
+        elif not math.isnan(pixel):
+            assert values[time, row, col] == pytest.approx(pixel, rel=1e-5, abs=2e-6), key
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -235,7 +400,6 @@ def test_bigearthnet_patches_open_by_folder(product: str, shared_data: Path) -> 
 
 
 def test_rondonia_red_under_the_name_b07_is_noticed(shared_data: Path) -> None:
-    from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.readers.suspect import contradictions
     from georeset_lab.data.sensors import sensor
 
@@ -255,3 +419,67 @@ def test_no_real_band_is_suspected_wrongly(shared_data: Path) -> None:
             scene = CASES[name].call(shared_data)
         for modality in scene.modalities.values():
             assert not any("infrared" in n for n in modality.notes), modality.notes
+
+
+NO_SCENE = {
+    "aid-unlabelled-96": "display pictures without place or unit",
+    "landsat8-s2-pixel-series": "series of one pixel",
+    "levir-cd-samples": "display pictures without place or unit",
+    "lulc-patches-terramind": "patches of the chips, as arrays",
+    "sits-cawa-ndvi": "table of series",
+    "sits-cbers-awfi-cube": "vegetation index",
+    "sits-cerrado-embeddings": "table of embeddings",
+    "sits-landsat-ccd-pixels": "series of single pixels",
+    "sits-mato-grosso-modis": "table of series",
+    "sits-pelletier-csv": "table of series",
+    "sits-presto-regression": "table of series",
+    "sits-prodes-deforestation": "table of series",
+    "sits-rondonia-s2": "table of series",
+    "sits-sinop-ndvi-demo": "vegetation index",
+    "sits-worldcereal-pixels": "table of series",
+    "spechomo-matched-spectra": "table of spectra",
+    "ucmerced-rgb": "display pictures without place or unit",
+}
+"""Folders of the shared data that hold no measured image, and why."""
+
+OF_FOLDER = {
+    "bigearthnet-examples": "bigearthnet", "enmap-potsdam": "enmap", "eolearn-testeopatch": "eo-learn",
+    "eurosat-ucm-samples": "eurosat", "jasper-ridge": "jasper", "landsat8-sattestdata": "landsat 8",
+    "majortom-s2l2a-199U_1099R": "major tom", "oli2msi-pair": "oli2msi", "ravaen-lahinch-s2-series": "lahinch",
+    "rstoolbox-landsat5-para": "rstoolbox landsat 5", "rstoolbox-sentinel2-para": "rstoolbox sentinel-2",
+    "s2-t33uuu-large-pair": "a large JPEG 2000", "sentinel2-20m-sattestdata": "sentinel-2 20 m",
+    "sits-dtwsat-sinop-modis": "modis", "sits-openeo-gfmap-cubes": "openEO",
+    "sits-worldcereal-belgium-monthly": "belgium", "sits-worldcereal-cubes": "worldcereal", "ssl4eo-s12-0000200": "ssl4eo",
+    "taizhou-landsat7-change": "taizhou", "terramind-chips": "terramind",
+}  # fmt: skip
+"""Folder -> how the names of its cases begin."""
+
+
+def test_every_folder_of_the_shared_data_is_in_the_table_or_said_to_hold_no_scene(shared_data: Path) -> None:
+    folders = {p.name for p in shared_data.iterdir() if p.is_dir()}
+    assert folders <= set(OF_FOLDER) | set(NO_SCENE)
+    for folder, start in OF_FOLDER.items():
+        cases = [name for name in CASES if name.startswith(start)]
+        assert cases, folder
+        # Landsat 7 counts have no published sun elevation, so only their middle values are compared.
+        assert folder == "taizhou-landsat7-change" or any(name in GOLDEN for name in cases), folder
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("ucmerced-rgb/images/**/*.jpg", SceneReadError, "neither GeoTIFF nor JPEG 2000"),
+        ("levir-cd-samples/A/*.png", SceneReadError, "neither GeoTIFF nor JPEG 2000"),
+        ("aid-unlabelled-96/images.zip", SceneReadError, "neither GeoTIFF nor JPEG 2000"),
+        ("eurosat-ucm-samples/UCMerced_LandUse/Images/*/*.tif", MissingCRS, "coordinate reference system"),
+        ("sits-cbers-awfi-cube/*.tif", UnknownSensor, "Nothing says which sensor"),
+        ("sits-sinop-ndvi-demo/*.jp2", UnknownSensor, "Nothing says which sensor"),
+    ],
+)
+def test_pictures_and_indices_are_refused_by_name(
+    shared_data: Path, path: str, error: type[Exception], message: str
+) -> None:
+    found = sorted(shared_data.glob(path))
+    assert found, path
+    with pytest.raises(error, match=message):
+        load_scene(found[0])
