@@ -25,7 +25,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
-    for command in ("demo", "encode", "train", "evaluate", "models"):
+    for command in ("demo", "encode", "export", "train", "evaluate", "models"):
         assert command in done.stdout
 
 
@@ -34,6 +34,7 @@ def test_help_is_quick_and_names_every_command():
     [
         (["encode", "nowhere.tif", "--out", "x.zarr"], "no file or folder nowhere.tif"),
         (["encode", "a.tif", "s1=b.tif", "--out", "x.zarr"], "NAME=ITEM for each of several modalities"),
+        (["export", "nowhere.zarr", "--out", "a.html"], "no file or folder nowhere.zarr"),
         (["train", "no_such_recipe"], "no_such_recipe"),
         (["demo", "--model", "no_such_model", "--size", "48"], "no_such_model"),
         (["evaluate", "first", "--data", "no_such_folder"], "no_such_folder"),
@@ -107,3 +108,31 @@ def test_demo_leaves_a_page_and_says_where(tmp_path, untrained, capsys):
     for step in ("simulate", "encode", "similar", "probe", "predict", "page"):
         assert step in said
     assert "raw bands" in page.read_text(encoding="utf-8")
+
+
+def test_export_writes_a_page_of_stored_embeddings_with_the_class_map_of_labels(tmp_path, capsys):
+    import json
+
+    import numpy as np
+
+    from georeset_lab.widgets.state import Exploration
+    from tests.widgets.planted import planted_classes, planted_embeddings
+
+    emb = planted_embeddings(30, 40)
+    emb.to_zarr(tmp_path / "emb.zarr")
+    state, codes, features = Exploration(emb), planted_classes(30, 40), []
+    for code in (0, 1):
+        for flat in np.flatnonzero(codes.ravel() == code)[::20]:
+            place = state.place_of(*divmod(int(flat), 40))
+            point = {"type": "Point", "coordinates": [place.lon, place.lat]}
+            features.append({"type": "Feature", "geometry": point, "properties": {"label": f"class {code}"}})
+    (tmp_path / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    out = tmp_path / "deep" / "page.html"
+    arguments = ["export", str(tmp_path / "emb.zarr"), "--labels", str(tmp_path / "labels.geojson"), "--out", str(out)]
+    assert cli.main([*arguments, "--no-umap", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "balanced accuracy by spatial block: embedding" in said
+    assert out.as_uri() in said
+    html = out.read_text(encoding="utf-8")
+    assert '<option value="doubt_overlap">' in html
+    assert html.count('"label":"class 0"') == sum(f["properties"]["label"] == "class 0" for f in features)

@@ -75,3 +75,32 @@ def test_more_classes_than_a_byte_holds_are_refused(prediction):
     many = prediction.isel({"class": [0] * 256}).assign_coords({"class": [str(i) for i in range(256)]})
     with pytest.raises(ShapeMismatch, match="256 classes"):
         class_map_cog(many)
+
+
+def test_the_page_holds_the_map_the_labels_and_no_markup_of_them():
+    from georeset_lab.dashboard.exports import EXPORTS, export
+    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.widgets.state import Exploration
+    from tests.widgets.planted import planted_embeddings
+
+    state, book = Exploration(planted_embeddings(20, 24)), LabelBook()
+    place = state.place_of(3, 4)
+    book.add_class("<b>water</b>")
+    book.add_point(place.lon, place.lat, "<b>water</b>")
+    html = export("page", state, book).decode()
+    assert EXPORTS["page"][1] == "html"
+    assert html.startswith("<!doctype html>")
+    assert '"label":"\\u003cb>water\\u003c/b>"' in html
+    assert "<b>water" not in html
+
+
+def test_a_map_that_is_not_there_cannot_be_exported_but_labels_can():
+    from georeset_lab.dashboard.exports import export
+    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.widgets.state import Exploration
+    from tests.widgets.planted import planted_embeddings
+
+    state, book = Exploration(planted_embeddings(8, 8)), LabelBook()
+    with pytest.raises(NothingObserved, match="no class map yet"):
+        export("classes", state, book)
+    assert json.loads(export("labels", state, book))["features"] == []
