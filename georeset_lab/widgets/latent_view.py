@@ -17,6 +17,7 @@ import anywidget
 import numpy as np
 import traitlets
 
+from georeset_lab.data.points import is_points
 from georeset_lab.embed.inside import points_inside
 from georeset_lab.embed.layout_cache import CACHE
 from georeset_lab.errors import InvalidOption
@@ -208,7 +209,8 @@ class LatentView(anywidget.AnyWidget):
 
     def _put_marks(self, _: Any = None) -> None:
         selected, drawn, count = self._state.selected, self._map.drawn, self._map.count
-        words = f"{count:,} pixels" if len(drawn) == count else f"{len(drawn):,} of {count:,} pixels drawn"
+        what = "points" if is_points(self._state.emb.grid) else "pixels"
+        words = f"{count:,} {what}" if len(drawn) == count else f"{len(drawn):,} of {count:,} {what} drawn"
         with self.hold_sync():
             if selected is None:
                 self.marked, self.note = "", words
