@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "make_sources"]
 
+_TABLES = (".parquet", ".geoparquet")
+"""Files that are opened as published embeddings, one row for each place."""
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -49,6 +52,10 @@ class Source:
             return self.origin.scene, self.origin
         if isinstance(self.origin, str | os.PathLike) and _holds_embeddings(Path(self.origin)):
             return None, open_embeddings(self.origin)
+        if isinstance(self.origin, str | os.PathLike) and Path(self.origin).suffix.lower() in _TABLES:
+            from georeset_lab.embed.foreign import import_embeddings
+
+            return None, import_embeddings(self.origin)
         return load_scene(self.origin, sensors=self.sensors), None
 
 

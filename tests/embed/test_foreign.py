@@ -160,6 +160,14 @@ def test_tables_open_from_files(table, tmp_path, form):
     np.testing.assert_allclose(emb.grid.x, table["longitude"], atol=1e-6)
 
 
+def test_a_table_opens_where_scenes_do(points, tmp_path):
+    from georeset_lab.dashboard.sources import make_sources
+
+    scene, emb = make_sources(str(points.to_geoparquet(tmp_path / "a.parquet", variance=False)))[0].open()
+    assert scene is None
+    assert emb.grid == points.grid
+
+
 def test_vectors_may_be_arrays_in_a_column_or_beside_the_table(table):
     array = table[[f"E{i}" for i in range(1, 7)]].to_numpy(np.float32)
     plain = table[["longitude", "latitude"]]
