@@ -53,7 +53,7 @@ def export_page(
     """
     emb, scene = state.emb, state.scene
     if layouts is None:
-        found = known_umap(emb)
+        found = known_umap(state.current)
         layouts = [] if found is None else [found]
     linked = linked_section(state, 1, labels=labels, class_colours=class_colours, layouts=layouts)
     name = scene.name if scene is not None else str(emb.attrs.get("scene") or "Embeddings")

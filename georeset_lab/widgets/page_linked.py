@@ -64,7 +64,7 @@ def linked_section(
     layouts : sequence of PointLayout
         Beside PCA, which is always there.
     """
-    emb = state.emb
+    emb = state.current
     packed = pack(emb)
     view = grid_view(thin_grid(emb.grid, packed.step), max_pixels=VIEW_PIXELS, finest=2.0)
     source = LayerSource(state)
@@ -77,7 +77,7 @@ def linked_section(
     lon, lat = lonlat_of(emb.grid, *np.divmod(packed.pixels, emb.shape[1]))
     x, y = mercator_of(lon, lat)
     across = np.stack([(x - view.left) / (view.right - view.left), (view.top - y) / (view.top - view.bottom)], axis=1)
-    known = state.emb.modalities
+    known = emb.modalities
     data = {
         "n": int(packed.pixels.size),
         "width": emb.shape[1],
@@ -142,7 +142,7 @@ def _layer(key: str, layer: Layer, packed: Packed, shape: tuple[int, int]) -> di
 
 
 def _plane(layout: PointLayout, state: Exploration, packed: Packed) -> dict[str, Any]:
-    steps, frame = in_steps(place_pixels(state.emb, layout, packed.pixels))
+    steps, frame = in_steps(place_pixels(state.current, layout, packed.pixels))
     return {"kind": layout.kind, "axes": list(layout.axes), "at": _b64(steps), "step": frame["step"],
             "origin": [frame["x0"], frame["y0"]], "box": frame["box"]}  # fmt: skip
 

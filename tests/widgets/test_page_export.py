@@ -189,6 +189,47 @@ def test_unknown_variance_is_said_to_be_unknown_and_is_no_number():
     assert "unknown: these embeddings came without variances" in html
 
 
+def test_a_modality_that_is_switched_off_is_off_in_the_page(emb):
+    state = Exploration(emb)
+    state.present = ("s1",)
+    data = linked(export_page(state, layouts=[]))
+    assert data["known"]["names"] == ["Sentinel-1"]
+    rounded = numbers(data["vectors"]["codes"], "i1").reshape(-1, emb.dim) * np.array(data["vectors"]["scale"])
+    np.testing.assert_allclose(rounded, emb.only("s1").vectors()[0], atol=0.02)
+
+
+def test_names_of_columns_are_no_markup():
+    import pandas as pd
+
+    from georeset_lab.embed.foreign import import_embeddings
+
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(40, 3)), columns=["E1", "E2", "E3"])
+    table = table.assign(lon=rng.uniform(0, 1, 40), lat=rng.uniform(0, 1, 40), **{HOSTILE: ["a", HOSTILE] * 20})
+    html = export_page(Exploration(import_embeddings(table)), layouts=[])
+    data = linked(html)
+    assert data["index"] == ""
+    assert data["points"] is True
+    assert next(x for x in data["layers"] if x["key"] == f"column:{HOSTILE}")["words"] == sorted(["a", HOSTILE])
+    assert "<img src=x" not in html
+    assert len(re.findall(r"<script", html)) == 2
+    assert "40 of 40 points: all points with a measurement" in html
+
+
+def test_the_explorer_writes_what_it_shows(emb, book, tmp_path):
+    from georeset_lab.widgets.explore import Explorer
+
+    explorer = Explorer(Exploration(emb), book=book)
+    try:
+        where = explorer.to_html(tmp_path / "deep" / "map.html")
+        data = linked(where.read_text(encoding="utf-8"))
+    finally:
+        explorer.close()
+    assert where == (tmp_path / "deep" / "map.html").resolve()
+    assert len(data["labels"]) == 8
+    assert "label" in [layer["key"] for layer in data["layers"]]
+
+
 def test_nothing_observed_is_refused():
     zero = np.zeros((5, 5, 3), np.float32)
     with pytest.raises(NothingObserved, match="observed"):
