@@ -162,6 +162,7 @@ def _once(
     patience: Patience,
 ) -> Reply:
     import requests
+    import urllib3
 
     began = time.monotonic()
     sent = {"Accept-Encoding": "identity", **(headers or {})}
@@ -170,7 +171,7 @@ def _once(
             method, url, headers=sent, json=json, params=params, timeout=patience.silence_s, stream=True
         ) as answer:
             body = bytearray()
-            for chunk in answer.iter_content(65536):
+            while chunk := answer.raw.read1(65536, decode_content=True):  # what has come, however little
                 body += chunk
                 if len(body) > most_bytes:
                     raise RemoteError(f"{plain(url)} sends more than {most_bytes >> 20} MiB; it was not read.")
@@ -189,9 +190,9 @@ def _once(
         requests.exceptions.MissingSchema,
     ) as err:
         raise RemoteError(f"{plain(url)!r} is not an address that can be asked: {err}. Give one with https.") from err
-    except requests.exceptions.RequestException as err:
-        if "timed out" in str(err).lower():
-            raise _Broken(f"fell silent for {patience.silence_s:g} s", silent=True) from err
+    except urllib3.exceptions.ReadTimeoutError as err:
+        raise _Broken(f"fell silent for {patience.silence_s:g} s", silent=True) from err
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as err:
         raise _Broken(_short(err)) from err
 
 

@@ -87,32 +87,55 @@ def open_asset(href: str) -> Iterator[Any]:
     import rasterio
 
     name = plain(href) if is_remote(href) else href
-    remote = RemoteFile(open_remote(href)) if is_remote(href) else None
-    driver = driver_of(Path(href)) if remote is None else _driver_of_remote(remote)
+    opener = _Opener(open_remote(href)) if is_remote(href) else None
+    driver = driver_of(Path(href)) if opener is None else _driver_of_remote(opener.content)
     with rasterio.Env(**_ENV):
         try:
-            with rasterio.open(href if remote is None else remote, driver=driver, sharing=False) as dataset:
+            path = href if opener is None else _NAME
+            with rasterio.open(path, driver=driver, sharing=False, opener=opener) as dataset:
                 yield dataset
         except GeoresetError:
             raise
         except (rasterio.errors.RasterioError, UnicodeError, ValueError, OverflowError, OSError) as err:
-            if remote is not None and remote.error is not None:
-                raise remote.error from err
+            if opener is not None and opener.error is not None:
+                raise opener.error from err
             raise SceneReadError(
                 f"{name} is truncated or damaged: {_cause(err)}. Fetch it again, or choose another date with time=."
             ) from err
-    if remote is not None and remote.error is not None:
-        raise remote.error
+    if opener is not None and opener.error is not None:
+        raise opener.error
 
 
-def _driver_of_remote(remote: RemoteFile) -> str:
-    head = remote.content.read(0, 64)
+_NAME = "asset.tif"
+
+
+class _Opener:
+    """What rasterio opens `_NAME` with; there is no other file, such as a sidecar that GDAL looks for."""
+
+    def __init__(self, content: RemoteBytes) -> None:
+        self.content = content
+        self.files: list[RemoteFile] = []
+
+    def __call__(self, path: str, mode: str = "rb", **_: Any) -> RemoteFile:
+        if path not in (_NAME, "test"):  # rasterio tries an opener with "test"
+            raise FileNotFoundError(path)
+        self.files.append(RemoteFile(self.content))
+        return self.files[-1]
+
+    @property
+    def error(self) -> GeoresetError | None:
+        """What went wrong while GDAL read."""
+        return next((f.error for f in self.files if f.error is not None), None)
+
+
+def _driver_of_remote(remote: RemoteBytes) -> str:
+    head = remote.read(0, 64)
     for magic, driver in DRIVERS:
         if head.startswith(magic):
             return driver
     kind = "text, such as a VRT or an error page" if head.lstrip()[:1] in (b"<", b"{", b"[") else f"{head[:8]!r}..."
     raise SceneReadError(
-        f"{plain(remote.content.url)} is neither GeoTIFF nor JPEG 2000 (it holds {kind}), so it is not opened: other "
+        f"{plain(remote.url)} is neither GeoTIFF nor JPEG 2000 (it holds {kind}), so it is not opened: other "
         "formats can point at other files and at the network."
     )
 
@@ -120,7 +143,7 @@ def _driver_of_remote(remote: RemoteFile) -> str:
 def _cause(err: BaseException) -> str:
     while err.__cause__ is not None:
         err = err.__cause__
-    return str(err).strip().rstrip(".") or type(err).__name__
+    return str(err).strip().removeprefix(f"{_NAME}: ").rstrip(".") or type(err).__name__
 
 
 def checked_href(href: str, *, from_network: bool) -> str:
