@@ -39,7 +39,7 @@ class Sitting:
     def do(self, change: Callable[[Any], Any]) -> None:
         """Change the explorer, and wait until it is at rest."""
         x = self.explorer
-        self.running.call(lambda: change(x))
+        self.running.change(lambda: change(x))
         until(lambda: not x.labeller.live._busy and not x.labeller.learning._busy, seconds=LONG_S)
         until(lambda: not x.latent.busy and not x.state.status, seconds=LONG_S)
 

@@ -57,6 +57,26 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
 
+    def change(self, work: Callable[[], Any]) -> None:
+        """Run a function where the widgets of the only explorer that is open may be changed, as its own threads do.
+
+        With `call` Panel would not know which page it is about, and would link style sheets from elsewhere.
+        """
+        visit = next(v for v in list(self.house.pages) if v.state is not None)
+        done, failed = threading.Event(), []
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as err:
+                failed.append(err)
+            done.set()
+
+        self.call(lambda: visit._deliver(run))
+        assert done.wait(120), "the page has gone"
+        if failed:
+            raise failed[0]
+
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a request."""
         return request("GET", f"{self.url}{path}", headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ def explorer_of(running: Served) -> Any:
     )
 
 
+def look(running: Served, expression: str) -> Any:
+    """Value of an expression beside the explorer, in the server's thread."""
+    names = {"explorer": explorer_of(running)}  # waited for here: in the server's thread it would never come
+    return running.call(lambda: eval(expression, names))  # noqa: S307
+
+
 def do(running: Served, code: str) -> None:
     """Run statements where a page's widgets may be changed."""
-
-    def run() -> None:
-        exec(code, {"explorer": explorer_of(running)})
-
-    running.call(run)
+    names = {"explorer": explorer_of(running)}
+    running.change(lambda: exec(code, names))
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,7 @@ def seated(tmp_path_factory) -> Iterator[tuple[Person, Messages]]:
         messages.watch(page)
         page.goto(running.url)
 
-        def look(text: str) -> Any:
-            return running.call(lambda: eval(text, {"explorer": explorer_of(running)}))  # noqa: S307
-
-        yield Person(page, look, lambda code: do(running, code)), messages
+        yield Person(page, partial(look, running), partial(do, running)), messages
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def person(seated) -> Iterator[Person]:
 
 class TestOnAServedPage(ExplorerTests):
     def download(self, person):
-        person.page.locator("select").last.select_option("Labels (GeoJSON)")
+        person.page.locator("select", has_text="Labels (GeoJSON)").select_option("Labels (GeoJSON)")
         with person.page.expect_download() as going:
             person.page.get_by_text("Download", exact=True).click()
         assert going.value.suggested_filename == "Planted-labels.geojson"
