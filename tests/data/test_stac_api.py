@@ -107,19 +107,14 @@ def test_the_clearest_date_comes_with_native_bands_and_right_reflectance(api, fi
     assert "clearest of 2 dates" in notes
     assert "S2B_48QUE_20200223_0_L2A" in notes
     assert "boa_offset_applied" in notes
-    box = s2.grid.boundingbox
     for band in ("B04", "B05", "B01"):
         values = s2.select_bands([band]).data.isel(time=0, band=0)
         with rasterio.open(shared_data / "majortom-s2l2a-199U_1099R" / f"{band}.tif") as src:
             x, y = s2.grid.affine * (100.5, 250.5)  # centre of pixel (250, 100)
             row, col = src.index(x, y)
             stored = src.read(1)[row, col]
-        shown = not bool(s2.mask.isel(time=0)[250, 100])
-        assert shown
+        assert not bool(s2.mask.isel(time=0)[250, 100])
         assert float(values[250, 100]) == pytest.approx(stored * 1e-4, abs=1e-7)
-    west, south, east, north = box.to_crs("EPSG:4326").bbox if hasattr(box, "to_crs") else BOX
-    assert west <= BOX[0] + 1e-3
-    assert east >= BOX[2] - 1e-3
 
 
 @pytest.mark.real_data
