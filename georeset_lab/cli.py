@@ -288,9 +288,11 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="tables on real data: few-shot land cover, and uncertainty")
+    evaluate = commands.add_parser("evaluate", help="tables on real data: few-shot land cover, uncertainty, sensors")
     evaluate.add_argument(
-        "table", choices=("first", "partial"), help="few labels beside cheap baselines, or how right the uncertainty is"
+        "table",
+        choices=("first", "partial", "sensors"),
+        help="few labels beside cheap baselines; how right the uncertainty is; labels across sensors beside rival encoders",
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data sets")
     evaluate.add_argument(
@@ -308,12 +310,14 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from georeset_lab.evaluate import first, partial
+    from georeset_lab.evaluate import first, partial, sensors
 
     shared = {"quick": args.quick, "out": args.out, "progress": not args.quiet}
-    found: first.Evaluation | partial.Partial
+    found: first.Evaluation | partial.Partial | sensors.Sensors
     if args.table == "partial":
         found = partial.run(args.data, args.models, **shared)
+    elif args.table == "sensors":
+        found = sensors.run(args.data, args.models, **shared)
     else:
         own = {"processes": args.processes, "galileo": args.galileo, "adapt_minutes": args.adapt}
         found = first.run(args.data, args.models, **shared, **own)

@@ -6,8 +6,6 @@ import time
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from georeset_lab.data.bands import BandSpec, band_table
 from georeset_lab.models.checkpoint import Model
@@ -44,6 +42,10 @@ def even_bands(n: int) -> torch.Tensor:
 
 
 def _one(model: Model, n: int) -> tuple[float, float]:
+    # Here because it loads torch's compiler: seconds that no other row needs.
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
     bands = even_bands(n)
     x = 0.05 + 0.3 * torch.rand(1, n, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
     megapixel = _SIDE**2 / 1e6

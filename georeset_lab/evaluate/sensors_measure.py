@@ -28,6 +28,8 @@ FUSED = "both"
 LOOKS = ("s2", "l8", FUSED)
 DECISION = "decision"
 """Labels of both sensors, both seen at test time: mean of the probabilities of one probe for each."""
+OWN_SCALE = "own scale, "
+_SOURCES = {"s2": ["s2"], "l8": ["l8"], FUSED: ["s2", "l8"]}
 BANDS_KEPT = (1, 2, 3, 4, 6, 9, 12)
 TIMES_COARSER = (1, 2, 3, 6)
 
@@ -83,15 +85,25 @@ def transfer(encode_maps: Encode, place: Pair) -> dict[str, list[float]]:
     Returns
     -------
     dict
-        ``"TRAIN>TEST"`` for TRAIN and TEST in `LOOKS`, and `DECISION`, -> one value for each draw. A probe scales its
-        features by the pixels of its own sensors, so nothing of the other one is known to it.
+        ``"TRAIN>TEST"`` for TRAIN and TEST in `LOOKS`, and `DECISION`, -> one value for each draw. In these a probe scales
+        all features by the pixels of its own sensors, so nothing of the other one is known to it. Under
+        ``"own scale, TRAIN>TEST"`` the features of each sensor are scaled by that sensor's own unlabelled pixels.
     """
     maps, split = encode_maps(place.scene), place.split
+    alone = [standardise(maps[n], split.side == TRAIN) for n in LOOKS]
+    out = _crossed(
+        {k: _scaled([maps[n] for n in v], [maps[n] for n in LOOKS], split) for k, v in _SOURCES.items()}, split
+    )
+    aligned = _crossed(dict.fromkeys(_SOURCES, alone), split)
+    return out | {OWN_SCALE + name: values for name, values in aligned.items()}
+
+
+def _crossed(scaled: Mapping[str, list[np.ndarray]], split: Split) -> dict[str, list[float]]:
+    """Scores of the probe of each source on each look; ``scaled`` has, for each source, the maps of `LOOKS`."""
     out, chances = {}, []
-    for source, names in {"s2": ["s2"], "l8": ["l8"], FUSED: ["s2", "l8"]}.items():
-        scaled = _scaled([maps[n] for n in names], [maps[n] for n in LOOKS], split)
-        coef, intercept = _fitted([scaled[n] for n in map(LOOKS.index, names)], split)
-        for test, x in zip(LOOKS, scaled, strict=True):
+    for source, names in _SOURCES.items():
+        coef, intercept = _fitted([scaled[source][LOOKS.index(n)] for n in names], split)
+        for test, x in zip(LOOKS, scaled[source], strict=True):
             logits = np.einsum("nf,dfk->dnk", x[split.test_pixels], coef) + intercept[:, None]
             out[f"{source}>{test}"] = [balanced_accuracy(split.test_y, guess) for guess in logits.argmax(-1)]
             if test == source:
@@ -195,12 +207,19 @@ def _with_neighbours(x: np.ndarray) -> np.ndarray:
 
 
 def _scaled(own: list[np.ndarray], wanted: list[np.ndarray], split: Split) -> list[np.ndarray]:
-    """Maps (Y * X, F) scaled by what the training side looks like through the probe's own sensors."""
+    """Maps (Y * X, F) scaled by what the training side looks like through the probe's own sensors.
+
+    As `georeset_lab.evaluate.score.standardise` does: missing and constant become 0.
+    """
     train = split.side == TRAIN
-    stacked = np.concatenate([*own, *wanted], axis=0)
-    side = np.concatenate([*(train for _ in own), *(np.zeros_like(train) for _ in wanted)], axis=0)
-    n = train.size
-    return list(standardise(stacked, side).reshape(-1, n, stacked.shape[2])[len(own) :])
+    inside = np.concatenate([m[train] for m in own]).astype(np.float64)
+    seen = np.isfinite(inside)
+    count = np.maximum(seen.sum(0), 1)
+    centre = np.where(seen, inside, 0.0).sum(0) / count
+    spread = np.sqrt((np.where(seen, inside - centre, 0.0) ** 2).sum(0) / count)
+    scale = np.where(spread > 1e-6 * (np.abs(centre) + 1e-6), spread, np.inf).astype(np.float32)
+    flat = ((m.reshape(-1, m.shape[2]) - centre.astype(np.float32)) / scale for m in wanted)
+    return [np.where(np.isfinite(z), z, np.float32(0.0)) for z in flat]
 
 
 def _fitted(looks: list[np.ndarray], split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -254,8 +273,3 @@ def _half_of_clusters(given: Spectra, draw: int) -> np.ndarray:
         mine = np.unique(given.cluster[given.scene == s])
         teaches |= np.isin(given.cluster, rng.permutation(mine)[: len(mine) // 2])
     return teaches
-
-
-def summary(values: Mapping[str, list[float]]) -> dict[str, float]:
-    """Mean over draws of each entry."""
-    return {name: float(np.mean(v)) for name, v in values.items()}
