@@ -137,8 +137,10 @@ def test_a_span_takes_all_dates_and_two_collections_become_two_modalities(api):
     assert s2.band_names == ("B04", "B08")
     assert [str(t)[:10] for t in s2.times] == ["2020-02-03", "2020-02-23", "2020-03-14"]
     named = {"optical": "sentinel-2-l2a", "radar": "sentinel-1-rtc", "terrain": "cop-dem-glo-30"}
-    scene = gl.load_scene(api.url, collection=named, bbox=CHILE, time="2020-04")
-    assert list(scene) == ["optical", "radar", "terrain"]
+    named = {"terrain": named.pop("terrain"), **named}  # its date must not draw the others'
+    when = dict.fromkeys(named, "2020-04")
+    scene = gl.load_scene(api.url, collection=named, bbox=CHILE, time=when)
+    assert list(scene) == ["terrain", "optical", "radar"]
     assert scene["radar"].band_names == ("VV", "VH")
     assert str(scene["radar"].times[0])[:10] == "2020-04-11"  # nearer to the optical date than the other
     assert 0 < float(scene["terrain"].data.mean()) < 1000
@@ -176,6 +178,8 @@ def test_an_api_is_asked_for_what_it_needs_by_name(api):
         gl.load_scene(api.url, collection="sentinel-2-l2", bbox=BOX, time="2020-02")
     with pytest.raises(NothingObserved, match=r"no item of 'sentinel-2-l2a'.*2019-01-01.*2019-12-31"):
         gl.load_scene(api.url, collection="sentinel-2-l2a", bbox=BOX, time="2019")
+    with pytest.raises(InvalidOption, match="name the modalities in collection="):
+        gl.load_scene(api.url, collection="sentinel-2-l2a", bbox=BOX, time={"s2": "2020-02"})
     with pytest.raises(InvalidOption, match="south < north"):
         gl.load_scene(api.url, collection="sentinel-2-l2a", bbox=(10, 50, 11, 40), time="2020-02")
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pystac
 import pytest
+import rasterio
 
 import georeset_lab as gl
 from georeset_lab.data.sensors import sensor
@@ -198,7 +199,11 @@ def test_a_real_landsat_scene_opens_from_an_item_with_reflectance_and_kelvin(sha
     )
     l8 = gl.load_scene(path)["l8"]
     assert l8.sensor == "landsat-8-l1"
+    with rasterio.open(raster) as src:
+        certain = (src.read(11) >> 14) & 3 == 3  # pre-collection BQA: confidence of cloud in bits 14 and 15
+    np.testing.assert_array_equal(l8.flagged("cloud").values[0], certain)
     stored = l8.raw.sel(time=l8.raw.time[0]).isel(band=l8.band_names.index("B4")).values[300, 300]
+    l8 = l8.masked_by()  # keep the clouds: their reflectance is checked too
     shown = float(l8.select_bands(["B4"]).read(slice(300, 301), slice(300, 301))[0, 0, 0, 0])
     assert shown == pytest.approx((stored * 2e-5 - 0.1) / np.sin(np.radians(64.74)), abs=1e-4)
     warm = l8.select_bands(["B10"]).read(slice(None), slice(None))

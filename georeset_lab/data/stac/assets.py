@@ -89,11 +89,11 @@ def columns_of(
         entries = band_entries(asset)
         for number, entry in enumerate(entries, 1):
             names = _names(key, entry, alone=len(entries) == 1)
-            kind = quality_kind(key, sensor) if len(entries) == 1 else None
+            kind = next((k for n in names if (k := quality_kind(n, sensor))), None)
             spec = None if kind else _spec(names, entry, sensor, wanted, item)
             if spec is None and kind is None:
                 continue
-            name = spec.name if spec is not None else key
+            name = spec.name if spec is not None else names[0]
             if name in found:
                 continue  # the same band in another format
             try:

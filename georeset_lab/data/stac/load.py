@@ -58,7 +58,8 @@ def find_modalities(
     near: datetime | None = None
     for name, wanted in _wanted(collection):
         timeless = wanted is not None and is_timeless(wanted)
-        period = parse_time(None if timeless else time)
+        when = _time_of(time, name)
+        period = parse_time(None if timeless else when)
         origin = find_items(source, wanted, bbox, period.interval)
         if origin.searched and not period.spans and not timeless:
             raise InvalidOption(
@@ -66,9 +67,9 @@ def find_modalities(
                 'time=("2024-06-01", "2024-08-31") for all dates of a span.'
             )
         for items, held_in, sensor in _split(origin, wanted):
-            period = parse_time(None if timeless or is_timeless(held_in) else time)
-            days, notes = choose_days(items, period, bbox, near=near)
-            near = near or days[0].moment
+            no_time = timeless or is_timeless(held_in)
+            days, notes = choose_days(items, parse_time(None if no_time else when), bbox, near=near)
+            near = near if no_time else near or days[0].moment
             said = (*notes, *_provenance(origin, held_in, days))
             found.append(Found(tuple(days), held_in, origin.from_network, name, sensor, said))
     return found
@@ -88,6 +89,18 @@ def _wanted(collection: str | Sequence[str] | Mapping[str, str] | None) -> list[
     if not collection:
         raise InvalidOption("collection= is an empty list; name at least one collection.")
     return [(None, str(c)) for c in collection]
+
+
+def _time_of(time: Any, name: str | None) -> Any:
+    """Time asked for one modality; a dict goes by the names in a dict ``collection=``."""
+    if not isinstance(time, Mapping):
+        return time
+    if name is None or name not in time:
+        raise InvalidOption(
+            f"time= is a dict for {', '.join(map(repr, time))}: name the modalities in collection= too, for example "
+            'collection={"s2": "sentinel-2-l2a"}, time={"s2": "2024-06"}.'
+        )
+    return time[name]
 
 
 def _split(origin: Origin, wanted: str | None) -> list[tuple[list[Any], str, str | None]]:

@@ -38,11 +38,7 @@ def stac_modalities(
     GeoresetError
         See `find_modalities`, `pieces_of_days` and `build_modality`.
     """
-    if isinstance(asked.time, Mapping):
-        time = next(iter(asked.time.values()), None)  # the first finds the place in time; see `Asked.check`
-    else:
-        time = asked.time
-    found = find_modalities(source, collection=collection, bbox=bbox, time=time)
+    found = find_modalities(source, collection=collection, bbox=bbox, time=asked.time)
     names = _names_of(found, usual_name)
     asked.check(names)
     modalities = {name: _build(name, part, bbox, asked, specs_of) for name, part in zip(names, found, strict=True)}

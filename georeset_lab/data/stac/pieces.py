@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from odc.geo.geom import Geometry
 
+_AT_ONCE = 8
 _QUALITY_FILL = {"scl": 0, "qa_pixel": 1, "pixel_qa": 1, "fmask": 255, "qa_radsat": 0, "qa60": 0, "mask": 0}
 """Number of each kind of quality layer that says "no data", for ground that no item covers."""
 
@@ -91,16 +93,16 @@ def pieces_of_days(
 def _entries(
     days: Sequence[Day], sensor: Sensor | None, wanted: Sequence[BandSpec] | None, from_network: bool
 ) -> tuple[list[_Entry], list[str]]:
-    entries: list[_Entry] = []
+    found: list[tuple[int, pystac.Item, Column]] = []
     notes: list[str] = []
     for number, day in enumerate(days):
         for item in day.items:
             columns, said = columns_of(item, sensor, wanted, from_network=from_network)
             notes += said
-            for column in columns.values():
-                full, grid = described(column)
-                entries.append(_Entry(number, item, full, grid))
-    return entries, notes
+            found += [(number, item, column) for column in columns.values()]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # most of the time is waiting for headers
+        full = list(pool.map(described, [column for _, _, column in found]))
+    return [_Entry(n, item, column, grid) for (n, item, _), (column, grid) in zip(found, full, strict=True)], notes
 
 
 def _incomplete(entries: Sequence[_Entry], days: Sequence[Day]) -> list[str]:
