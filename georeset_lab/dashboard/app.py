@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import panel as pn
+from panel.io.resources import get_dist_path
 from tornado.web import HTTPError, RequestHandler
 
 from georeset_lab.dashboard.house import House
@@ -27,6 +28,9 @@ def Front(house: House) -> Any:
         use_local_resources()
         document.template = template
         document.template_variables.update(variables)
+        # Panel sets this when it writes the page. A session that is made anew when a slow browser connects at last has
+        # no page written, and would link its style sheets from elsewhere.
+        document.template_variables["dist_url"] = get_dist_path(cdn=False)
         if house.full:
             return pn.pane.HTML("<h2>All places are taken</h2><p>Try again in a few minutes.</p>", margin=40)
         visit = Visit(document, house)
