@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import xarray as xr
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.grids import crs_of
 from georeset_lab.data.modality import Modality
+from georeset_lab.data.readers.asked import Asked
 from georeset_lab.data.readers.assemble import Wish, build_modality
 from georeset_lab.data.readers.folder import guess
 from georeset_lab.data.readers.grids import parse_crs
@@ -30,7 +31,7 @@ from georeset_lab.data.readers.zarr import is_zarr
 from georeset_lab.data.scene import Scene
 from georeset_lab.data.sensors import Sensor, match_bands, sensor
 from georeset_lab.data.stac.source import is_stac
-from georeset_lab.errors import EmptyScene, InvalidOption, SceneReadError, UnknownModality, UnknownSensor
+from georeset_lab.errors import EmptyScene, InvalidOption, SceneReadError, UnknownSensor
 
 _USUAL_NAME = {
     "sentinel-2": "s2",
@@ -133,34 +134,6 @@ def load_scene(
             raise InvalidOption(f"collection={collection!r} belongs to STAC catalogues; {source!r} is none.")
         scene = _assemble(source, Asked(sensors, bands, crs, scale, time, chunks))
     return scene.crop(bbox=bbox) if bbox is not None else scene
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The arguments of `load_scene` that may differ by modality."""
-
-    sensors: Any
-    bands: Any
-    crs: Any
-    scale: Any
-    time: Any
-    chunks: int | None
-
-    def of(self, what: str, name: str) -> Any:
-        """One argument for one modality; a dict is looked up, anything else holds for all."""
-        value = getattr(self, what)
-        return value.get(name) if isinstance(value, Mapping) else value
-
-    def check(self, names: Sequence[str]) -> None:
-        """Refuse dicts that name modalities which do not exist."""
-        for what in ("sensors", "bands", "scale", "time"):
-            value = getattr(self, what)
-            unknown = [k for k in value if k not in names] if isinstance(value, Mapping) else []
-            if unknown:
-                raise UnknownModality(
-                    f"{what}= names {', '.join(map(repr, unknown))}, but the modalities are "
-                    f"{', '.join(map(repr, names))}."
-                )
 
 
 def _assemble(source: Any, asked: Asked) -> Scene:

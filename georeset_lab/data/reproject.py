@@ -163,6 +163,11 @@ def _target_grid(source: GeoBox, crs: CRS, resolution: float, ground: Geometry |
         box = ground.boundingbox
         left, bottom = max(left, box.left), max(bottom, box.bottom)
         right, top = min(right, box.right), min(top, box.top)
+    if not all(map(math.isfinite, (left, bottom, right, top))):
+        raise GridMismatch(
+            f"The grid at {tuple(round(v, 6) for v in source.affine[:6])} in {crs_name(crs_of(source))} reaches where "
+            f"{crs_name(crs)} does not. Check its geotransform and CRS, or give another crs=."
+        )
     first_col, first_row = math.floor(left / resolution + 1e-6), math.floor(-top / resolution + 1e-6)
     columns = max(1, math.ceil(right / resolution - 1e-6) - first_col)
     rows = max(1, math.ceil(-bottom / resolution - 1e-6) - first_row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from georeset_lab.errors import SceneReadError
 
 HDF5, CLASSIC = b"\x89HDF\r\n\x1a\n", b"CDF"
 """First bytes of netCDF-4 and of classic netCDF files."""
+
+_HEAP = b"GCOL\x01\x00\x00\x00"
+_CHECKED_BYTES = 512 * 2**20
+"""Larger files are not looked through: that would read all of them."""
 
 
 def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> list[Piece]:
@@ -32,12 +37,44 @@ def read_netcdf(path: Path, *, chunks: int | None = None, crs: Any = None) -> li
             f"{path} is not a netCDF file (it begins with {head!r}). Convert it to netCDF-4 or GeoTIFF."
         )
     if head == HDF5:
+        _check_heaps(path)
         _refuse_outside(path)
     with reading(path):
         # decode_coords=False keeps grid mappings as variables; decoding of values is left to `units.py`, once.
         engine = "h5netcdf" if head == HDF5 else "scipy"
         data = xr.open_dataset(path, engine=engine, decode_coords=False, mask_and_scale=False, cache=False)
     return pieces_of(loaded_or_lazy(data, path, chunks), origin=str(path), crs=crs)
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse damaged global heaps, in which the HDF5 library loops for ever on an object that takes no space.
+
+    Layout: HDF5 File Format Specification 3.0, III.E: signature GCOL, version 1, three zeros, size of the collection;
+    then objects of 16 bytes and their data; an object of index 0 is free space whose size counts its own header.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= _CHECKED_BYTES:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(_HEAP)
+        while at >= 0:
+            length = int.from_bytes(data[at + 8 : at + 16], "little")
+            if 4096 <= length <= size - at and not _heap_ends(data[at : at + length]):
+                raise SceneReadError(f"{path} is damaged: a heap at byte {at} does not end. Fetch or write it again.")
+            at = data.find(_HEAP, at + 4)
+
+
+def _heap_ends(heap: bytes) -> bool:
+    """Whether going from object to object reaches the end of a global heap."""
+    at = 16
+    while at + 16 <= len(heap):
+        index = int.from_bytes(heap[at : at + 2], "little")
+        size = int.from_bytes(heap[at + 8 : at + 16], "little")
+        step = 16 + -(-size // 8) * 8 if index else size
+        if step == 0 or at + step > len(heap):
+            return False
+        at += step
+    return True
 
 
 def _refuse_outside(path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Understood: ASF HyP3 (``S1A_IW_20200607T010800_DVP_RTC30_G_gpuned_A1B2_VV.tif``: radiometry g / s, scale p / a / d; HyP3 RTC
 product guide), OPERA RTC-S1 (``OPERA_L2_RTC-S1_T069-147170-IW1_..._VV.tif``: gamma nought, power; product specification
-JPL D-108758) and the RTC collection of Microsoft's Planetary Computer (``iw-vv.rtc.tiff``: gamma nought, power). GRD in SAFE
-format is in ``sentinel1_grd.py``.
+JPL D-108758) and the RTC collection of Microsoft's Planetary Computer (``iw-vv.rtc.tiff``: gamma nought, power). A GRD or SLC
+product in SAFE format is in the geometry of the radar, without a map grid, and is refused by name.
 """
 
 from __future__ import annotations
@@ -32,9 +32,16 @@ _RADIOMETRY = {"g": "gamma nought", "s": "sigma nought", "b": "beta nought"}
 
 
 def recognise(path: Path) -> list[Product]:
-    """Terrain-corrected products whose files lie in a folder."""
+    """Terrain-corrected products whose files lie in a folder.
+
+    Raises
+    ------
+    SceneReadError
+        The folder is a product in the geometry of the radar (GRD or SLC in SAFE format).
+    """
     if not path.is_dir():
         return []
+    _refuse_radar_geometry(path)
     granules: dict[str, list[tuple[str, Path, str, str]]] = {}
     for file in sorted(path.iterdir()):
         found = None if file.is_symlink() else _told_by_name(file)
@@ -42,6 +49,16 @@ def recognise(path: Path) -> list[Product]:
             granule, *rest = found
             granules.setdefault(granule, []).append((rest[0], file, rest[1], rest[2]))
     return [_product(granule, files, path) for granule, files in granules.items()]
+
+
+def _refuse_radar_geometry(folder: Path) -> None:
+    measured = folder / "measurement"
+    if (folder / "manifest.safe").is_file() and measured.is_dir() and any(measured.glob("s1*.tiff")):
+        raise SceneReadError(
+            f"{folder} is a Sentinel-1 product in the geometry of the radar: amplitudes without a map grid, displaced by "
+            "relief. Give a terrain-corrected one (RTC from ASF HyP3, OPERA or the Planetary Computer), or correct it with "
+            'ESA SNAP and load that: load_scene({"s1": "Gamma0_VV_db.tif"}, sensors={"s1": "sentinel-1-rtc"}).'
+        )
 
 
 def radar_spec(polarization: str) -> BandSpec:

@@ -77,7 +77,7 @@ class _Builder(ElementTree.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise SceneReadError(f"{self._path} declares a document type; no product's metadata do. It is not opened.")
 
-    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:  # type: ignore[override]
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise SceneReadError(
