@@ -234,3 +234,17 @@ def test_a_window_is_read_without_the_rest(tmp_path: Path) -> None:
     values = counts()
     path = write(tmp_path / "x.tif", values)
     assert np.array_equal(read_window(path, [3, 1], slice(5, 70), slice(60, 61)), values[[2, 0], 5:70, 60:61])
+
+
+def test_a_header_that_claims_thousands_of_bands_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    values = np.ones((2, 8, 8), "uint16")
+    with rasterio.open(path, "w", driver="GTiff", count=2, height=8, width=8, dtype="uint16", crs="EPSG:32633",
+                       transform=Affine(10, 0, 5e5, 0, -10, 5.8e6), interleave="pixel") as out:  # fmt: skip
+        out.write(values)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x15\x01\x03\x00\x01\x00\x00\x00")  # tag 277, samples per pixel, as one short number
+    data[at + 8 : at + 10] = (32513).to_bytes(2, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(SceneReadError, match="claims 32513 bands|cannot be opened"):
+        read_raster(path)

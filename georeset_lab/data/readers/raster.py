@@ -39,6 +39,7 @@ _EAGER_BYTES = 128 * 2**20
 _CHUNK = 1024
 _CHUNK_BYTES = 64 * 2**20
 _BLOCK_BYTES = 512 * 2**20
+_MOST_BANDS = 8192
 _ENV = {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "OPEN_REMOTE_GML": "NO", "GDAL_NUM_THREADS": "1"}
 
 
@@ -152,6 +153,11 @@ def read_window(path: Path, bands: list[int], rows: slice, cols: slice, *, drive
 
 
 def _describe(path: Path, src: Any, chunks: int | None, crs: Any) -> Piece:
+    if src.count > _MOST_BANDS:
+        raise SceneReadError(
+            f"{path} claims {src.count} bands, more than the {_MOST_BANDS} that are read. Check that it is what it claims to "
+            "be, or split it."
+        )
     dtype = np.dtype(np.result_type(*src.dtypes))
     if dtype.kind == "c":
         raise UnitError(f"{path} holds complex numbers (single-look radar). Give detected power or dB instead.")

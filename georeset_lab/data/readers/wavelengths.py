@@ -40,6 +40,9 @@ def specs_of(src: Any, gsd_m: float, origin: str) -> tuple[BandSpec | None, ...]
     """
     none = (None,) * src.count
     envi = {k.lower().replace(" ", "_"): v for k, v in src.tags(ns="ENVI").items()}
+    first = {k.lower() for k in src.tags(1)} | set(src.tags(1, ns="IMAGERY"))
+    if not ({"wavelength", "CENTRAL_WAVELENGTH_UM"} & first or "wavelength" in envi):
+        return none
     bands = [{k.lower(): v for k, v in src.tags(i + 1).items()} for i in range(src.count)]
     imagery = [src.tags(i + 1, ns="IMAGERY") for i in range(src.count)]
     unit = envi.get("wavelength_units", "")
