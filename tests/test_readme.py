@@ -62,6 +62,12 @@ def test_the_table_has_its_markers_and_names_its_command():
     assert "georeset evaluate first" in table
 
 
+def test_the_table_of_sensors_has_its_markers_and_names_its_commands():
+    table = README.split("<!-- table:sensors -->", 1)[1].split("<!-- /table:sensors -->", 1)[0]
+    assert "georeset evaluate sensors" in table
+    assert "georeset train sensors" in table
+
+
 def test_constraints_are_names_and_versions_only():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
     assert len(lines) > 100

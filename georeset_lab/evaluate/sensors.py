@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Row:
 
     def model(self) -> Model | None:
         """The encoder, read when it is needed."""
-        return None if self.source is None else load_model(self.source)
+        return None if self.source is None else _load(self.source)
 
 
 def run(
@@ -164,7 +165,7 @@ def _jobs(row: Row, data: Path, places: tuple[str, ...], *, quick: bool) -> Iter
     if row.seed != "0":
         return
     if row.source is not None:
-        yield row, "2 cost", "", lambda: cost(load_model(row.source or ""))
+        yield row, "2 cost", "", lambda: cost(_load(row.source or ""))
     if quick:
         return
     yield row, "3 matched", "", lambda: matched(row.model(), data)
@@ -172,6 +173,11 @@ def _jobs(row: Row, data: Path, places: tuple[str, ...], *, quick: bool) -> Iter
     for place in places[len(REAL) : len(REAL) + 2]:
         yield row, "5 bands", place, lambda p=place: by_bands(maps(), pair(data, p, draws))  # type: ignore[misc]
         yield row, "6 pixel", place, lambda p=place: by_pixel(maps(), pair(data, p, draws))  # type: ignore[misc]
+
+
+@lru_cache(maxsize=32)
+def _load(source: str) -> Model:
+    return load_model(source)
 
 
 def _hash(row: Row) -> str:

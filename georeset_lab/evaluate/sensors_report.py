@@ -64,7 +64,9 @@ def _head(numbers: Mapping[str, Any]) -> str:
     text = (
         f"Balanced accuracy, {PER_CLASS} labels per class, mean ± 95 % interval over label draws and training seeds. "
         f"Places: {', '.join(about['places'])}. Real dates: {DAYS_RULE}. Rows but the last two had the same budget: "
-        f"{budget}, objective PMI."
+        f"{budget}, objective PMI. *Lost across* is what labels of the other sensor are worth less than labels of the "
+        "sensor tested, mean of both ways; the last column compares accuracy across, S2 → L8 and L8 → S2, in the mean "
+        "over places. Tables after the first three are of one seed."
     )
     return text + (f" The default weights (†) were trained on {', '.join(saw)}, without labels." if saw else "")
 
