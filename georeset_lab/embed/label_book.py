@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from georeset_lab.embed.class_colours import natural_colour
 from georeset_lab.embed.label_files import (
     SOURCES,
     LabelRow,
@@ -516,11 +517,9 @@ class LabelBook:
             )
         used = {c.colour for c in classes}
         cycle = [f"#{bytes(c.tolist()).hex()}" for c in class_palette(len(classes) + 1)]
-        new = LabelClass(
-            name,
-            colour_of(colour) if colour else next((c for c in cycle if c not in used), cycle[-1]),
-            max((c.number for c in classes), default=0) + 1,
-        )
+        usual = natural_colour(name, used) or next((c for c in cycle if c not in used), cycle[-1])
+        number = max((c.number for c in classes), default=0) + 1
+        new = LabelClass(name, colour_of(colour) if colour else usual, number)
         after |= _record(new)
         return new.number
 

@@ -16,7 +16,6 @@ import traitlets
 
 from georeset_lab.embed.label_book import LabelBook
 from georeset_lab.errors import GeoresetError
-from georeset_lab.widgets.class_colours import natural_colour
 from georeset_lab.widgets.learning_panel import LearningPanel
 from georeset_lab.widgets.live_map import LiveMap
 
@@ -187,7 +186,7 @@ class Labeller(ipw.VBox):
         self._try(lambda: self._added(self._name.value))
 
     def _added(self, name: str) -> None:
-        made = self.book.add_class(name, natural_colour(name, self.class_colours.values()))
+        made = self.book.add_class(name)
         self._name.value = ""
         self._choose(made.name)
 

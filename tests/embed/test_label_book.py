@@ -68,7 +68,8 @@ def test_labels_are_what_a_probe_is_fitted_on():
     result = fit_probe(emb, frame).predict(emb, uncertainty=False)
     names = np.array(result.attrs["classes"])
     assert (names[result["label"].values] == np.array(["<b>lac</b>", "forêt"])[truth]).mean() > 0.99
-    assert book.palette(names).tolist() == class_palette(2)[[1, 0] if names[0] == "forêt" else [0, 1]].tolist()
+    expected = {"<b>lac</b>": [0, 114, 178], "forêt": [0, 158, 115]}  # blue and green, as their names suggest
+    assert book.palette(names).tolist() == [expected[name] for name in names]
 
 
 def test_every_change_can_be_taken_back_and_made_again():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from georeset_lab.embed.class_colours import _WORDS, natural_colour
 from georeset_lab.embed.pictures import class_palette
-from georeset_lab.widgets.class_colours import _WORDS, natural_colour
 from georeset_lab.widgets.page_images import hexes
 
 
