@@ -50,7 +50,8 @@ WATCH = """() => {
         image.decode().then(() => requestAnimationFrame(() => requestAnimationFrame(
             () => window.__painted.push({time: performance.now(), wall: Date.now()}))));
     };
-    const look = () => document.querySelectorAll('.leaflet-gr-layer-pane img').forEach(note);
+    const look = () => document.querySelectorAll(
+        '.leaflet-gr-layer-pane img, .leaflet-gr-mask-pane img').forEach(note);
     new MutationObserver(look).observe(
         document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
     document.addEventListener('mouseup', e => { window.__released = performance.now(); }, true);
@@ -104,7 +105,10 @@ def bench(name: str, notebooks: Notebooks) -> None:
             wait_for(page, f"explorer.labeller.book.counts[{kind!r}] == {k + 1}")
     wait_for(page, f"explorer.state.prediction is not None and {IDLE}", timeout_s=300)
     causes = []
-    for _ in range(REPEATS + 1):
+    person.do("explorer.map.layer = 'label'")
+    wait_for(page, IDLE)
+    for k in range(REPEATS + 1):
+        person.do(f"explorer.labeller.chosen = {('one', 'two')[k % 2]!r}")
         many = ask(page, "len(explorer.labeller.book.items)")
         x, y = somewhere()
         begun = time.perf_counter()
