@@ -54,7 +54,15 @@ WATCH = """() => {
         '.leaflet-gr-layer-pane img, .leaflet-gr-mask-pane img').forEach(note);
     new MutationObserver(look).observe(
         document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
-    document.addEventListener('mouseup', e => { window.__released = performance.now(); }, true);
+    document.addEventListener('pointerup', e => { window.__released = performance.now(); }, true);
+}"""
+RUN = """code => {
+    const notebook = jupyterapp.shell.currentWidget.content;
+    const cells = notebook.model.sharedModel;
+    if (notebook.model.cells.length > 1) cells.deleteCell(notebook.model.cells.length - 1);
+    cells.addCell({cell_type: 'code', source: code});
+    notebook.activeCellIndex = notebook.widgets.length - 1;
+    jupyterapp.commands.execute('notebook:run-cell');
 }"""
 IDLE = "explorer.state.status == '' and not explorer.labeller.live._busy"
 
@@ -71,27 +79,21 @@ def waited(page: Page, act: Callable[[], None]) -> float:
 def bench(name: str, notebooks: Notebooks) -> None:
     page = notebooks([CHILE if name == "chile" else MILLION], size=(1280, 1000))
     page.evaluate(WATCH)
-    page.evaluate(
-        """code => {
-            const kernel = jupyterapp.shell.currentWidget;
-            kernel.content.model.sharedModel.addCell({cell_type: 'code', source: code});
-            kernel.content.activeCellIndex = kernel.content.widgets.length - 1;
-            jupyterapp.commands.execute('notebook:run-cell');
-        }""",
-        START,
-    )
-    page.wait_for_function("window.__painted.length > 0")
-    first = 1e3 * (page.evaluate("window.__painted[0].wall") / 1e3 - ask(page, "begun"))
+    firsts = []
+    for _ in range(2):  # the first imports leafmap and compiles; whoever explores another scene has both
+        page.evaluate("window.__painted.length = 0")
+        page.evaluate(RUN, START)
+        page.wait_for_function("window.__painted.length > 0")
+        firsts.append(page.evaluate("window.__painted[0].wall") - 1e3 * ask(page, "begun"))
+        wait_for(page, f"{IDLE} and explorer.map.canvas.is_shown", timeout_s=300)
     person = Person(page, lambda text: ask(page, text), lambda code: execute(page, code))
-    wait_for(page, f"{IDLE} and explorer.map.canvas.is_shown", timeout_s=300)
     rows, cols = ask(page, "list(explorer.state.shape)")
     rng = np.random.default_rng(0)
 
     def somewhere() -> tuple[float, float]:
         return person.place(*(int(n * rng.uniform(0.3, 0.7)) for n in (rows, cols)))
 
-    times: dict[str, list[float]] = {"first picture": [first]}
-
+    times: dict[str, list[float]] = {"first picture": firsts}
     person.open("Similar places")
     for _ in range(REPEATS + 1):
         x, y = somewhere()
