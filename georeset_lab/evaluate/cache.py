@@ -7,7 +7,7 @@ evaluation that is killed goes on where it stopped, and a damaged file is comput
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ def row_key(parts: Mapping[str, Any]) -> str:
     True
     """
     return sha256(json.dumps(parts, sort_keys=True).encode())[:32]
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A finished number read back, or a new one that is kept; of a damaged file it is made again."""
+    try:
+        return dict(unseal(path.read_bytes())["found"])
+    except (OSError, ValueError, KeyError):
+        found = make()
+        write_atomic(path, seal({"found": found}))
+        return found
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from georeset_lab.evaluate import partial_report
-from georeset_lab.evaluate.cache import code_identity, row_key
+from georeset_lab.evaluate.cache import code_identity, kept, row_key
 from georeset_lab.evaluate.calibrate import calibrated
 from georeset_lab.evaluate.missing import missing
 from georeset_lab.evaluate.planted import run_planted
@@ -23,7 +23,7 @@ from georeset_lab.evaluate.robust import corruption, real_clouds
 from georeset_lab.evaluate.rows import UNTRAINED, Row, find_models, load, title
 from georeset_lab.evaluate.series import series_windows
 from georeset_lab.evaluate.windows import SETS, Windows, real_windows
-from georeset_lab.files import seal, sha256, unseal, write_atomic
+from georeset_lab.files import sha256, write_atomic
 from georeset_lab.train.critics import CONTRASTS
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -121,7 +121,7 @@ def run(
     code, planted_code = code_identity(*_CODE), code_identity(*_PLANTED_CODE)
     for where, identity, make in tqdm(jobs, desc="evaluate partial", disable=not progress):
         rests_on = planted_code if where[0] == "planted" else code
-        found = _kept(home / f"{row_key({'job': identity, 'code': rests_on})}.json", make)
+        found = kept(home / f"{row_key({'job': identity, 'code': rests_on})}.json", make)
         target = numbers
         for key in where[:-1]:
             target = target.setdefault(key, {})
@@ -171,13 +171,3 @@ def _files(data: Path) -> str:
     """Hash of the data sets: numbers of other files, or of fewer, are not taken for these."""
     files = sorted(f for name in _SETS for f in (data / name).rglob("*") if f.is_file())
     return sha256(b"".join(f.relative_to(data).as_posix().encode() + b"\0" + f.read_bytes() for f in files))[:16]
-
-
-def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A finished number, or a new one that is kept."""
-    try:
-        return dict(unseal(path.read_bytes())["found"])
-    except (OSError, ValueError, KeyError):
-        found = make()
-        write_atomic(path, seal({"found": found}))
-        return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from georeset_lab.evaluate import sensors_report
-from georeset_lab.evaluate.cache import code_identity, row_key
+from georeset_lab.evaluate.cache import code_identity, kept, row_key
 from georeset_lab.evaluate.sensors_cost import cost
 from georeset_lab.evaluate.sensors_measure import (
     by_bands,
@@ -27,7 +27,7 @@ from georeset_lab.evaluate.sensors_measure import (
     unseen_sensors,
 )
 from georeset_lab.evaluate.sensors_tasks import HELD_OUT, REAL, SPECTRA, pair
-from georeset_lab.files import seal, sha256, unseal, write_atomic
+from georeset_lab.files import sha256, write_atomic
 from georeset_lab.models.checkpoint import Model, load_model
 
 RAW, DEFAULT = "raw", "default"
@@ -120,7 +120,7 @@ def run(
         identity = RAW if row.source is None else _hash(row)
         key = row_key({"row": row.name, "weights": identity, "part": part, "place": place, "quick": quick, **shared})
         mine = numbers["rows"].setdefault(row.name, {}).setdefault(row.seed, {"saw": _saw(row, places)})
-        found = _kept(home / f"{key}.json", make)
+        found = kept(home / f"{key}.json", make)
         if place:
             mine.setdefault(part, {})[place] = found
         else:
@@ -202,13 +202,3 @@ def _files(data: Path) -> str:
     folders = [*(data / "sits-worldcereal-cubes" / name for name in REAL), *(data / name for name in _SETS)]
     there = sorted(f for f in (*(g for folder in folders for g in folder.rglob("*")), data / SPECTRA) if f.is_file())
     return sha256(b"".join(f.relative_to(data).as_posix().encode() + b"\0" + f.read_bytes() for f in there))[:16]
-
-
-def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A finished number, or a new one that is kept."""
-    try:
-        return dict(unseal(path.read_bytes())["found"])
-    except (OSError, ValueError, KeyError):
-        found = make()
-        write_atomic(path, seal({"found": found}))
-        return found

@@ -232,11 +232,11 @@ def _copernicusfm_tokens(net: Any, images: Images, pixel_m: float) -> Tensor:
 
 
 _DOFA_RADAR_UM = 3.75
-"""What DOFA's authors call the wavelength of Sentinel-1 in their examples."""
+"""Sentinel-1's "wavelength" as DOFA's examples have it, from memory: not checked against its training code."""
 _PANOPTICON_RADAR = {3: -1, 4: -2, 5: -3, 6: -4}
 """Band kinds VV, VH, HH, HV -> channel ids of Panopticon, any orbit."""
 _COPERNICUS_RADAR_NM = (5e7, 1e9)
-"""Wavelength and width that Copernicus-FM was given for Sentinel-1."""
+"""Sentinel-1's wavelength and width as Copernicus-FM's examples have them, from memory: not checked either."""
 _COPERNICUS_PATCH = 16
 
 _FAMILIES = (

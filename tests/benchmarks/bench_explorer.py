@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.benchmarks.bench_explorer_map import CHILE, MILLION
 from tests.widgets.lab import LabServer, Notebooks, ask, execute, started_browser, wait_for
 from tests.widgets.person import Person
 
@@ -34,6 +33,22 @@ GOALS_MS = {
     "million": {"first picture": 5000, "click": 600, "label": 1500, "lasso": 600},
 }
 CAUSES_MS = 1500
+CHIP = Path(__file__).resolve().parents[3] / "shared" / "data" / "terramind-chips" / "433D_629L_3_1"
+
+CHILE = f"""
+import time
+import georeset_lab as gl
+scene = gl.load_scene(
+    {{"s2": "{CHIP}/S2L2A.tif", "s1": "{CHIP}/S1RTC.tif"}}, sensors={{"s2": "sentinel-2-l2a", "s1": "sentinel-1-rtc"}}
+)
+emb = gl.encode(scene, progress=False)
+"""
+MILLION = """
+import time
+import georeset_lab as gl
+from tests.widgets.planted import planted_embeddings
+scene, emb = None, planted_embeddings(1000, 1000, dim=64, precision={"s2": 4.0})
+"""
 START = """
 import time
 begun = time.time()
