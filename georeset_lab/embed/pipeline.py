@@ -1,7 +1,8 @@
 """Read, encode and write at the same time: one thread reads the next block, one writes the last tile, this one encodes.
 
 What is encoded is decided in `tiles.py`, what is kept in the sink. At any moment there are one block read ahead, one in
-the encoder, one tile being filled and one being written; so memory does not grow with the scene.
+the encoder, one tile being filled and one being written; so memory does not grow with the scene. Of a lazy scene the
+stored numbers of a few neighbouring tiles are read at once, because their margins and the blocks of the file overlap.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from odc.geo.geobox import GeoBox
 
 from georeset_lab.embed.regrid import Regrid
 from georeset_lab.embed.source import Source
-from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, Tile
+from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, Span, Tile
 from georeset_lab.models.encoder import Encoder
 
 BLOCK_BYTES = 1000 << 20
 """What the encoder may use for one block; blocks of long series or of many bands are made smaller to stay below."""
+
+HELD_BYTES = 96 << 20
+"""Stored numbers of a lazy modality that are read at once. Windows of single tiles would decode each block of 512 x 512
+pixels four times."""
+_GROUP_SIDES = (4, 3, 2)
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -62,30 +68,55 @@ class Job:
         object.__setattr__(self, "rules", {n: Regrid(s.grid, self.grid) for n, s in self.sources.items()})
 
 
+class _Pixels:
+    """Pixels of one modality for a group of tiles; read at once, when the first block asks, if that is worth it."""
+
+    def __init__(self, source: Source, window: tuple[Span, Span] | None) -> None:
+        self._source, self._window = source, window
+
+    def read(self, block: Block) -> np.ndarray | None:
+        if self._window is not None:
+            self._source, self._window = self._source.held(*self._window), None
+        return self._source.read(block)
+
+
 @dataclass(frozen=True)
 class _Step:
     tile: Tile
     name: str
     block: Block | None
     """None for a modality that does not reach the tile."""
+    pixels: _Pixels
+    is_whole: bool
+    """The block alone is the tile, pixel by pixel."""
     ends_modality: bool
     ends_tile: bool
 
 
 def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None:
-    """Encode tiles in order and hand each to the sink. An exception (Ctrl-C too) leaves whole tiles only."""
+    """Encode tiles and hand each to the sink. An exception (Ctrl-C too) leaves whole tiles only.
+
+    Neighbouring tiles follow each other, row by row of their groups.
+    """
     with ThreadPoolExecutor(1, "encode-read") as reader, ThreadPoolExecutor(1, "encode-write") as writer:
         writing: Future[None] | None = None
         experts: dict[str, Natural] = {}
         for step, pixels in _read_ahead(job, tiles, reader):
             tile = step.tile
-            if step.name not in experts:
-                shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
-                # The dtype of the result where tiles are copied into place; float32 where they are summed up.
-                dtype = job.dtype if job.rules[step.name].is_identity else np.float32
-                experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
-            if pixels is not None and step.block is not None:
-                _encode(job, step.name, step.block, pixels, tile, experts[step.name])
+            if pixels is not None and step.block is not None and step.is_whole:
+                experts[step.name] = _encode(job, step.name, step.block, pixels)
+            else:
+                if step.name not in experts:
+                    shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
+                    # The dtype of the result where tiles are copied into place; float32 where they are summed up.
+                    dtype = job.dtype if job.rules[step.name].is_identity else np.float32
+                    experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
+                if pixels is not None and step.block is not None:
+                    for part, target in zip(
+                        _encode(job, step.name, step.block, pixels), experts[step.name], strict=True
+                    ):
+                        job.rules[step.name].add(target, part, step.block.rows, step.block.cols, tile.rows, tile.cols)
+                        del part
             del pixels
             if step.ends_modality:
                 experts[step.name] = _finish(job, step.name, tile, experts[step.name])
@@ -111,20 +142,54 @@ def block_cells(source: Source, max_cells: int, *, n_virtual: int, margin_cells:
 
 
 def _steps(job: Job, tiles: Sequence[Tile]) -> Iterator[_Step]:
-    cells = {
-        name: block_cells(
-            source, job.max_cells, n_virtual=job.encoder.config.n_virtual, margin_cells=job.encoder.margin_cells
-        )
-        for name, source in job.sources.items()
+    cells = _cells(job)
+    for group in _groups(job, tiles, cells):
+        blocks = {(tile, name): _blocks(job, name, tile, cells) for tile in group for name in job.sources}
+        pixels = {}
+        for name, source in job.sources.items():
+            window = source.needed(b for tile in group for b in blocks[tile, name])
+            pixels[name] = _Pixels(source, window if _worth_holding(source, window) else None)
+        for tile in group:
+            for i, (name, rule) in enumerate(job.rules.items()):
+                footprint = rule.footprint(tile.rows, tile.cols)
+                sizes = [s.size for s in footprint] == [tile.rows.size, tile.cols.size]
+                some: list[Block | None] = [*blocks[tile, name]] or [None]
+                for j, block in enumerate(some):
+                    whole = rule.is_identity and sizes and block is not None and (block.rows, block.cols) == footprint
+                    last = j == len(some) - 1
+                    yield _Step(tile, name, block, pixels[name], whole, last, last and i == len(job.rules) - 1)
+
+
+def _cells(job: Job) -> dict[str, int]:
+    """Largest side of a block of each modality, in cells."""
+    c, margin = job.encoder.config, job.encoder.margin_cells
+    return {
+        n: block_cells(s, job.max_cells, n_virtual=c.n_virtual, margin_cells=margin) for n, s in job.sources.items()
     }
-    for tile in tiles:
-        for i, (name, source) in enumerate(job.sources.items()):
-            rows, cols = job.rules[name].footprint(tile.rows, tile.cols)
-            blocks: list[Block | None] = list(source.lattice.blocks(rows, cols, max_cells=cells[name]))
-            blocks = blocks or [None]
-            for j, block in enumerate(blocks):
-                last = j == len(blocks) - 1
-                yield _Step(tile, name, block, last, last and i == len(job.sources) - 1)
+
+
+def _blocks(job: Job, name: str, tile: Tile, cells: Mapping[str, int]) -> list[Block]:
+    rows, cols = job.rules[name].footprint(tile.rows, tile.cols)
+    return list(job.sources[name].lattice.blocks(rows, cols, max_cells=cells[name]))
+
+
+def _worth_holding(source: Source, window: tuple[Span, Span]) -> bool:
+    size = window[0].size * window[1].size * source.stored_pixel_bytes
+    return source.modality.is_lazy and 0 < size <= HELD_BYTES
+
+
+def _groups(job: Job, tiles: Sequence[Tile], cells: Mapping[str, int]) -> list[list[Tile]]:
+    """Tiles in squares of neighbours whose stored numbers can be held, each square as large as that allows."""
+    lazy = [n for n, s in job.sources.items() if s.modality.is_lazy]
+    for side in _GROUP_SIDES if lazy and tiles else ():
+        squares: dict[tuple[int, int], list[Tile]] = {}
+        for tile in tiles:
+            squares.setdefault((tile.index[0] // side, tile.index[1] // side), []).append(tile)
+        fullest = max(squares.values(), key=len)
+        blocks = {n: [b for t in fullest for b in _blocks(job, n, t, cells)] for n in lazy}
+        if all(_worth_holding(job.sources[n], job.sources[n].needed(b)) for n, b in blocks.items() if b):
+            return list(squares.values())
+    return [[tile] for tile in tiles]
 
 
 def _read_ahead(
@@ -133,7 +198,7 @@ def _read_ahead(
     """Steps with their pixels; the next step's are being read while the caller works on this one."""
 
     def read(step: _Step) -> np.ndarray | None:
-        return job.sources[step.name].read(step.block) if step.block is not None else None
+        return step.pixels.read(step.block) if step.block is not None else None
 
     waiting: tuple[_Step, Future[np.ndarray | None]] | None = None
     for step in _steps(job, tiles):
@@ -145,9 +210,9 @@ def _read_ahead(
         yield waiting[0], waiting[1].result()
 
 
-def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, out: Natural) -> None:
-    """Pass one block through the encoder and add what it says to the tile, in place."""
-    source, rule = job.sources[name], job.rules[name]
+def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
+    """What the encoder says of one block, without its margin: eta and tau, (y, x, D)."""
+    source = job.sources[name]
     with torch.inference_mode():
         gaussian = job.encoder.dense(
             torch.from_numpy(pixels).to(job.device),
@@ -157,11 +222,10 @@ def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, o
             margin=job.encoder.margin_cells,
         )
         inside = (block.rows.within(block.core_rows), block.cols.within(block.core_cols))
-        for natural, target in zip(gaussian, out, strict=True):
-            part = natural[inside]
-            if target.dtype == np.float16:
-                part = part.clamp_(-_HALF_MAX, _HALF_MAX).half()
-            rule.add(target, part.cpu().numpy(), block.rows, block.cols, tile.rows, tile.cols)
+        eta, tau = (part[inside] for part in gaussian)
+        if job.dtype is np.float16 and job.rules[name].is_identity:
+            eta, tau = (part.clamp_(-_HALF_MAX, _HALF_MAX).half() for part in (eta, tau))
+        return eta.cpu().numpy(), tau.cpu().numpy()
 
 
 def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:

@@ -6,13 +6,17 @@ modality is never read whole, and stored integers become float32 only inside the
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.times import day_of_year
+from georeset_lab.data.window import crop_modality
 from georeset_lab.embed.regrid import Regrid
 from georeset_lab.embed.tiles import PIXELS_PER_CELL, Block, CellLattice, Span, pixel_m, pixel_size, regular_grid
 from georeset_lab.errors import UnitError
@@ -48,6 +52,7 @@ class Source:
         self.modality = modality
         self.dates = list(range(len(modality.times))) if dates is None else dates
         self.grid = modality.grid
+        self._origin = (0, 0)  # pixel of the whole modality at which `modality` begins; see `held`
         self._resample: Regrid | None = None
         if cell_m is not None:
             if not 0 < cell_m < math.inf:
@@ -64,6 +69,41 @@ class Source:
     def layers(self) -> int:
         """Dates times bands: float32 values of one pixel."""
         return len(self.dates) * len(self.modality.bands)
+
+    @property
+    def stored_pixel_bytes(self) -> int:
+        """Size of one pixel of the modality as it is stored, all dates and bands."""
+        return self.layers * int(self.modality.raw.dtype.itemsize)
+
+    def needed(self, blocks: Iterable[Block]) -> tuple[Span, Span]:
+        """Rows and columns of the modality that blocks and their margins are made of; empty if there are none."""
+        spans = [(b.read_rows, b.read_cols) for b in blocks]
+        if not spans:
+            return Span(0, 0), Span(0, 0)
+        rows, cols = (
+            Span(min(s[i].start for s in spans), max(s[i].stop for s in spans)).clip(0, n)
+            for i, n in enumerate(self.grid.shape)
+        )
+        return (rows, cols) if self._resample is None else self._resample.footprint(rows, cols)
+
+    def held(self, rows: Span, cols: Span, *, scheduler: str | None = None) -> Source:
+        """The same source with this window of the modality in memory, as it is stored; `read` only blocks inside it.
+
+        Parameters
+        ----------
+        rows, cols : Span
+            From `needed`; not empty.
+        scheduler : str, optional
+            Of dask, for a lazy modality: ``"synchronous"`` where the default one would ask a cluster.
+        """
+        part = copy.copy(self)
+        cut = crop_modality(self.modality, (slice(*rows), slice(*cols)))
+        raw = cut.raw.isel(time=self.dates).drop_vars("flags", errors="ignore").compute(scheduler=scheduler)
+        mask = None if cut.mask is None else cut.mask.isel(time=self.dates).compute(scheduler=scheduler)
+        part.modality = replace(cut, raw=raw, mask=mask)
+        part.dates = list(range(len(self.dates)))
+        part._origin = (rows.start, cols.start)
+        return part
 
     def read(self, block: Block) -> np.ndarray | None:
         """Physical values of a block and its margin, (T, C, Y, X), float32; None if nothing in it was measured."""
@@ -93,7 +133,7 @@ class Source:
             return np.moveaxis(total / amount, (0, 1), (2, 3))
 
     def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
-        y, x = slice(*rows), slice(*cols)
+        y, x = (slice(s.start - o, s.stop - o) for s, o in zip((rows, cols), self._origin, strict=True))
         if self.dates == list(range(len(self.modality.times))):
             return self.modality.read(y, x)
         return np.concatenate([self.modality.read(y, x, time=t) for t in self.dates])

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from georeset_lab.embed.chunks import ChunkFiles, Natural
 from georeset_lab.embed.embeddings import Embeddings
-from georeset_lab.embed.expert import Expert, Form, Quantization, fuse, narrowed
+from georeset_lab.embed.expert import Form, Quantization
 from georeset_lab.embed.layout import Layout, Tile
 from georeset_lab.embed.manifest import (
     JOURNAL,
@@ -23,20 +22,17 @@ from georeset_lab.embed.manifest import (
     check_chunks,
     fsync_path,
     read_manifest,
-    seal_of,
     write_manifest,
 )
 from georeset_lab.embed.partial import LOCK, begin, disk, hold, read_header, refuse_other
 from georeset_lab.embed.stored import local_path, open_embeddings, partial_path
-from georeset_lab.errors import ShapeMismatch, StoreError
+from georeset_lab.errors import StoreError
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 __all__ = ["TileStore", "open_embeddings"]
 
-Natural = tuple[np.ndarray, np.ndarray] | Expert
-"""One expert of a tile: eta and tau, or codes."""
 DEFAULT_TILE = (192, 192)
 
 
@@ -53,17 +49,11 @@ class TileStore:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         """Attach to a partial store that is known to have this layout; use `create_or_resume`."""
-        import zarr
-
         self.path, self.layout = path, layout
         self._root = partial_path(path)
         self._journal = Journal(self._root)
         self._lock = hold(self._root)
-        names = [f"experts/{e}/{a}" for e in layout.experts for a in ("eta", "tau")]
-        names += ["mean", "variance"] if layout.fused else []
-        # A chunk of nothing but the fill value would else not be written, and be missed.
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            self._arrays: dict[str, Any] = {n: zarr.open_array(str(self._root), path=n, mode="r+") for n in names}
+        self._chunks = ChunkFiles(self._root, layout)
         self._done = self._finished_tiles()
 
     @classmethod
@@ -141,27 +131,28 @@ class TileStore:
         StoreError
             The disk refuses; tiles already written stay.
         """
-        index = self.layout.index(tile)
-        if set(experts) != set(self.layout.experts):
-            raise ShapeMismatch(f"The store holds experts {self.layout.experts}; the tile has {tuple(experts)}.")
-        shape = (tile[0].stop - tile[0].start, tile[1].stop - tile[1].start, self.layout.dim)
-        for_disk = {n: self._for_disk(n, experts[n], shape) for n in self.layout.experts}
         with disk(self.path, "write"):
-            for name, expert in for_disk.items():
-                self._arrays[f"experts/{name}/eta"][tile] = expert.eta
-                self._arrays[f"experts/{name}/tau"][tile] = expert.tau
-            if self.layout.fused:
-                mean, variance, _ = fuse(list(for_disk.values()), slice(None), slice(None))
-                self._arrays["mean"][(slice(None), *tile)] = mean.transpose(2, 0, 1)
-                self._arrays["variance"][(slice(None), *tile)] = variance.transpose(2, 0, 1)
-            names = self.layout.chunk_names(index)
-            for name in names:
-                fsync_path(self._root / name)
-            for folder in {(self._root / n).parent for n in names}:
-                fsync_path(folder)
-            seals = {n: seal_of(self._root / n) for n in names}
+            self.record(tile, self._chunks.write(tile, experts))
+
+    def record(self, tile: Tile, seals: Mapping[str, Seal]) -> None:
+        """Count a tile as done whose chunks lie in the store already, written by another process.
+
+        Parameters
+        ----------
+        tile : (rows, columns), one of ``layout.tiles()``.
+        seals : mapping
+            What `ChunkFiles.write` returned there.
+
+        Raises
+        ------
+        StoreError
+            A chunk is not, or not as it was written, in the store that this process sees; or the disk refuses.
+        """
+        index = self.layout.index(tile)
+        check_chunks(self._root, seals, self.layout.chunk_names(index))
+        with disk(self.path, "write"):
             self._journal.append({"tile": index, "chunks": seals})
-        self._done[index] = seals
+        self._done[index] = dict(seals)
 
     def finish(self) -> Embeddings:
         """Seal the store, give it its final name, and open it.
@@ -189,27 +180,6 @@ class TileStore:
                 stray.unlink(missing_ok=True)
         return open_embeddings(self.path)
 
-    def _for_disk(self, name: str, given: Natural, shape: tuple[int, int, int]) -> Expert:
-        """The tile of one expert as it goes to the disk, checked."""
-        rule = self.layout.quantization.get(name)
-        if isinstance(given, Expert):
-            if rule is not None and given.quantization == rule and given.shape == shape:
-                return given
-            given = given.read()
-        eta, tau = given
-        if eta.shape != shape or tau.shape != shape:
-            raise ShapeMismatch(
-                f"Expert {name!r} of this tile has eta {eta.shape} and tau {tau.shape}; both must be {shape}."
-            )
-        if not (_finite(eta) and _finite(tau)) or _negative(tau):
-            raise ShapeMismatch(
-                f"Expert {name!r} has values that are not finite, or a negative precision. "
-                "Give eta = tau = 0 where nothing was measured."
-            )
-        if rule is not None:
-            return Expert(*rule.encode(eta, tau), rule)
-        return Expert(narrowed(eta, self.layout.dtype), narrowed(tau, self.layout.dtype))
-
     def _finished_tiles(self) -> dict[tuple[int, int], dict[str, Seal]]:
         """Tiles in the journal whose chunk files are still what was written."""
         done: dict[tuple[int, int], dict[str, Seal]] = {}
@@ -224,20 +194,6 @@ class TileStore:
                 continue
             done[index] = seals
         return done
-
-
-def _finite(values: np.ndarray) -> bool:
-    """No NaN and no infinity. Of float16 the bits are compared, which is thirty times faster."""
-    if values.dtype == np.float16:
-        return bool(((values.view(np.uint16) & 0x7C00) != 0x7C00).all())
-    return bool(np.isfinite(values).all())
-
-
-def _negative(tau: np.ndarray) -> bool:
-    """Some precision below zero; a negative zero is none."""
-    if tau.dtype == np.float16 and not (tau.view(np.int16) < 0).any():
-        return False
-    return bool(tau.min() < 0)
 
 
 class _Complete(TileStore):
