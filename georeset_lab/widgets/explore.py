@@ -16,7 +16,7 @@ from georeset_lab.widgets.embedding_map import EmbeddingMap
 from georeset_lab.widgets.labeller import Labeller
 from georeset_lab.widgets.latent_colours import given_columns
 from georeset_lab.widgets.latent_view import LatentView
-from georeset_lab.widgets.map_canvas import preload
+from georeset_lab.widgets.leafmap_import import preload
 from georeset_lab.widgets.place_view import PlaceView
 from georeset_lab.widgets.similar_panel import SimilarPanel
 from georeset_lab.widgets.state import Exploration

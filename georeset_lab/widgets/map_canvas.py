@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -17,6 +15,7 @@ import traitlets
 
 from georeset_lab.embed.warp import TILE_PX, WORLD_M, MercatorView, fit_zoom, mercator_of
 from georeset_lab.widgets.graticule import graticule
+from georeset_lab.widgets.leafmap_import import import_leafmap
 from georeset_lab.widgets.overlay import Overlay, place, seen_on
 
 PANES = {"gr-base": 250, "gr-layer": 300, "gr-mask": 340, "gr-lines": 380}
@@ -186,21 +185,14 @@ class MapCanvas:
         return True
 
 
-def preload() -> None:
-    """Begin to import leafmap in the background, which takes seconds, while something else is waited for."""
-    threading.Thread(target=lambda: importlib.import_module("leafmap.leafmap"), daemon=True).start()
-
-
 def _leafmap(home: MercatorView, height: str, layers: list[Any]) -> Any:
     """A map without anything that a network would be needed for.
 
     Its layers and controls are set as traits: `leafmap.Map.add` would build a layer manager each time, a dozen widgets
     for every layer, and put its button on the map.
     """
-    import leafmap
-
     pixels = int((re.findall(r"\d+(?=px)", height) or ["400"])[0])  # until the browser tells the size
-    return leafmap.Map(
+    return import_leafmap().Map(
         layers=layers,
         center=_middle(home),
         zoom=fit_zoom(home, (pixels * 1.3, pixels - 24), snap=ZOOM_SNAP),
