@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from georeset_lab.data.bands import band_table
+from georeset_lab.data.ground import ground_cell_m
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.times import day_of_year
 from georeset_lab.data.window import crop_modality
@@ -31,8 +32,8 @@ class Source:
     dates : sequence of int, optional
         Which of its dates; all by default.
     cell_m : float, optional
-        Side of a cell in metres instead of six pixels. Pixels are then repeated (cell smaller than six of them) or
-        averaged over what was measured (larger), so that a cell is 6 x 6 samples of ``cell_m / 6``.
+        Side of a cell in metres; by default `georeset_lab.data.ground.ground_cell_m`. Pixels are repeated (cell smaller
+        than six of them) or averaged over what was measured (larger), so that a cell is 6 x 6 samples of ``cell_m / 6``.
 
     Raises
     ------
@@ -54,12 +55,15 @@ class Source:
         self.grid = modality.grid
         self._origin = (0, 0)  # pixel of the whole modality at which `modality` begins; see `held`
         self._resample: Regrid | None = None
-        if cell_m is not None:
-            if not 0 < cell_m < math.inf:
-                raise UnitError(f"cell_m={cell_m!r}; give the side of a cell in metres, above zero (e.g. 60).")
-            if any(abs(size * PIXELS_PER_CELL / cell_m - 1) > 1e-6 for size in pixel_size(modality.grid)):
-                self.grid = regular_grid(modality.grid, cell_m / PIXELS_PER_CELL)
-                self._resample = Regrid(modality.grid, self.grid)
+        own = PIXELS_PER_CELL * pixel_m(modality.grid)
+        wanted = ground_cell_m(pixel_m(modality.grid)) if cell_m is None else cell_m
+        if not 0 < wanted < math.inf:
+            raise UnitError(f"cell_m={cell_m!r}; give the side of a cell in metres, above zero (e.g. 60).")
+        if (cell_m is not None or wanted != own) and any(
+            abs(size * PIXELS_PER_CELL / wanted - 1) > 1e-6 for size in pixel_size(modality.grid)
+        ):
+            self.grid = regular_grid(modality.grid, wanted / PIXELS_PER_CELL)
+            self._resample = Regrid(modality.grid, self.grid)
         self.cell_m = PIXELS_PER_CELL * pixel_m(self.grid)
         self.lattice = CellLattice.of(self.grid, stride_cells=stride_cells, margin_cells=margin_cells)
         self.bands = band_table(modality.bands)

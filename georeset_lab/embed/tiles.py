@@ -18,11 +18,11 @@ from typing import NamedTuple
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from georeset_lab.data.ground import SAMPLES_PER_CELL
 from georeset_lab.data.points import is_points
 from georeset_lab.errors import GridMismatch, UnitError
 
-PIXELS_PER_CELL = 6
-"""Pixels of a modality's finest grid along one side of a cell (design.md section 8: 60 m for Sentinel-2)."""
+PIXELS_PER_CELL = SAMPLES_PER_CELL
 
 MAX_DEFAULT_PIXELS = 4_000_000
 """Largest output nobody asked for; ``resolution_m=None`` coarsens beyond it."""

@@ -29,7 +29,7 @@ class Cells(NamedTuple):
     """What is measured in the cells of a batch, over all dates."""
 
     near: Tensor
-    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, share of pixels measured on any date, sharpness."""
+    """(B, Ny, Nx, F): answers, mean and cover of each virtual band, how often measured, sharpness."""
     sums: CellSums
     signature: Tensor
     """(B, Ny, Nx, n): texture, radar, wide."""
@@ -54,7 +54,8 @@ def read_cells(series: Series, signature: Signature, upsample: GuidedUpsample, n
     bands = [masked_cell_mean(z, measured, patch) for z in (values, cover)]
     full = values.new_zeros(*look.known.shape, 2 * n_virtual + 1)
     full[..., torch.cat([channels.places, n_virtual + channels.places])] = torch.cat(bands, -1)
-    full[..., -1] = F.avg_pool2d(measured.any(1, keepdim=True).to(values), patch)[:, 0]
+    # 1 for a single date, 2 for three, 3 for seven: how many there were is part of how sure their mean is.
+    full[..., -1] = torch.log2(1 + F.avg_pool2d(measured.sum(1, keepdim=True).to(values), patch)[:, 0])
     read = signature.read_cells(sums)
     whole = torch.cat([read["texture"], read["radar"], upsample.smooth(read["wide"], *look)], -1)
     return Cells(torch.cat([sums.answers, full, sharpness(series, patch)], -1), sums, whole, look)

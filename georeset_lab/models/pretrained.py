@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from georeset_lab.errors import BandMismatch, CheckpointError
 from georeset_lab.files import sha256
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.spectral import WAVELENGTHS_UM
+from georeset_lab.models.spectrum import WAVELENGTHS_UM
 from georeset_lab.models.vit import blend_windows, split_windows
 
 GALILEO = "galileo-nano"

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_ROWS = 4
+"""Rows of cells that are answered at once."""
+
 
 def rectified_means(
     values: Tensor, present: Tensor, kernels: Tensor, threshold: Tensor, patch: int
@@ -38,9 +41,16 @@ def rectified_means(
     """
     weight = present[:, None].to(values.dtype)
     share = F.avg_pool2d(weight, patch)
-    answer = F.conv2d(values, kernels, -threshold, padding=1) * weight
-    positive = F.avg_pool2d(answer.relu(), patch)
+    complete, framed = bool(present.all()), F.pad(values, (1, 1, 1, 1))
+    positives, answers = [], []
+    for y in range(0, values.shape[2], _ROWS * patch):  # a strip's answers stay in a core's cache
+        answer = F.conv2d(framed[:, :, y : y + _ROWS * patch + 2], kernels, -threshold)
+        if not complete:
+            answer = answer * weight[:, :, y : y + _ROWS * patch]
+        positives.append(F.avg_pool2d(answer.relu(), patch))
+        answers.append(F.avg_pool2d(answer, patch))
+    positive = torch.cat(positives, 2)
     # The negative part is the positive one less the answer itself: pooling is linear.
-    negative = positive - F.avg_pool2d(answer, patch)
+    negative = positive - torch.cat(answers, 2)
     means = torch.cat([positive, negative], 1) / share.clamp_min(1e-9)
     return means.permute(0, 2, 3, 1), share[:, 0]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.models.responses import rectified_means
-from georeset_lab.models.spectral import WAVELENGTHS_UM, Channels
+from georeset_lab.models.spectral import Channels
+from georeset_lab.models.spectrum import WAVELENGTHS_UM
 
 _SHARES = {"pixel": 8, "texture": 20, "radar": 8, "wide": 18, "teacher": 10}
 """Of 64 dimensions, in order; other sizes are shared out alike."""

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.spectrum import WAVELENGTHS_UM, overlap, place_and_spread, told_by
 
 N_KINDS = 7
 """Kind codes of a band table: reflectance, temperature, elevation, VV, VH, HH, HV."""
-WAVELENGTHS_UM = (0.4924, 0.5598, 0.6646, 0.7041, 0.7405, 0.7828, 0.8328, 0.8647, 1.6137, 2.2024)
-"""Fixed optical virtual bands: the centres of Sentinel-2's ten bands of 10 and 20 m."""
 _OTHER = (torch.tensor([3, 5]), torch.tensor([4, 6]), torch.tensor([1]), torch.tensor([2]))
 """Kinds of the other fixed virtual bands: VV or HH, VH or HV, temperature, elevation."""
 N_FIXED = len(WAVELENGTHS_UM) + len(_OTHER)
@@ -30,9 +29,6 @@ _CLIP = 8.0
 
 # Cycles per decade of wavelength; the finest period, 0.031 decades, is 50 nm at 700 nm.
 _CYCLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-# Widths of the fixed wavelengths in decades: 3 % of the wavelength, and 40 % with a thousandth of the weight.
-_NARROW, _WIDE, _FAINT = 0.012, 0.15, 1e-3
-_FWHM_TO_SD = 1.0 / (2.0 * math.sqrt(2.0 * math.log(2.0)))
 _EPS = 1e-4
 
 
@@ -50,7 +46,7 @@ class Channels(NamedTuple):
 
 
 class SpectralBasis(nn.Module):
-    """Virtual bands: normalised, band-aware weighted means of whatever bands were measured.
+    """Virtual bands: what whatever bands were measured say of a fixed set.
 
     First come the ten `WAVELENGTHS_UM`, then co- and cross-polarised backscatter, temperature and elevation, all of
     them fixed; then ``n_learned`` learned contrasts between reflectance bands. A sensor without reflectance has none of
@@ -65,14 +61,14 @@ class SpectralBasis(nn.Module):
 
     Notes
     -----
-    Ours, between DOFA's generated kernels and classical spectral resampling: for virtual band r and pixel p,
+    Ours, between DOFA's generated kernels and classical spectral resampling. The ten wavelengths are the posterior mean
+    of a spectrum (`georeset_lab.models.spectrum`), so that sensors agree on what they both can know; the others are
+    normalised, band-aware weighted means, for virtual band r and pixel p
 
     ``y_r(p) = sum_c w_c g_r(c) x_c(p) / (eps + sum_c w_c |g_r(c)|)``, ``w_c = 1 / sum_c' overlap(c, c')``,
 
-    with ``overlap`` a Gaussian in centre wavelength, so that duplicating a band changes nothing and 200 bands weigh as
-    much as 12. Bands missing at a pixel leave both sums and the overlap there: a masked band equals an absent one. For a
-    fixed wavelength, ``g`` is a Gaussian in log wavelength as wide as the band itself, with a faint wide one below, so
-    that a gap is filled from its neighbours and what no band comes near stays at 0, the mean.
+    with ``overlap`` a Gaussian in centre wavelength. So duplicating a band changes nothing and 200 bands weigh as much
+    as 12. Bands missing at a pixel leave all sums there: a masked band equals an absent one.
     """
 
     def __init__(self, n_learned: int = 6, hidden: int = 64) -> None:
@@ -119,29 +115,47 @@ class SpectralBasis(nn.Module):
         size = (x.shape[0], len(channels.places), x.shape[2], x.shape[3])
         flat = normalise(x, bands).flatten(2)
         seen = torch.isfinite(flat)
-        gate = self.gates(bands)[channels.places]
-        overlap = _overlap(bands)
-        complete = bool(seen.all())
-        if complete or bool((seen.all(1) | ~seen.any(1)).all()):
-            weight = 1.0 / overlap.sum(1)
-            top = (gate * weight) @ (flat if complete else torch.nan_to_num(flat))
-            whole = (gate.abs() * weight).sum(1)[None, :, None]
-            bottom = whole if complete else whole * seen[:, :1]
+        if bool(seen.all()):
+            values, cover = self._whole(flat, bands, channels)
+        elif bool((seen.all(1) | ~seen.any(1)).all()):
+            values, cover = (z * seen[:, :1] for z in self._whole(torch.nan_to_num(flat), bands, channels))
         else:
-            present = seen.to(flat.dtype)
-            weight = present / (overlap @ present).clamp_min(_EPS)
-            top = gate @ (weight * torch.nan_to_num(flat))
-            bottom = gate.abs() @ weight
-        values = top.mul_(1.0 / (_EPS + bottom)) if complete and not top.requires_grad else top / (_EPS + bottom)
-        cover = (bottom / (1.0 + bottom)).expand(values.shape)
-        return values.view(size), cover.unflatten(2, size[2:]), channels
+            values, cover = self._patchy(flat, seen, bands, channels)
+        return values.reshape(size), cover.expand(values.shape).reshape(size), channels
+
+    def _whole(self, flat: Tensor, bands: Tensor, channels: Channels) -> tuple[Tensor, Tensor]:
+        """Virtual bands (B, R', N) of pixels (B, C, N) that have all bands, and their cover, (1, R', 1)."""
+        gate = self.gates(bands)[channels.places[channels.optical.stop :]]
+        weight = 1.0 / overlap(bands).sum(1)
+        amount = (gate.abs() * weight).sum(1)
+        mix, constant, cover = gate * weight / (_EPS + amount)[:, None], torch.zeros_like(amount), amount / (1 + amount)
+        if channels.optical.stop:
+            told = told_by(bands)
+            mix, constant, cover = (torch.cat(z) for z in zip(told, (mix, constant, cover), strict=True))
+        return mix @ flat + constant[:, None], cover[None, :, None]
+
+    def _patchy(self, flat: Tensor, seen: Tensor, bands: Tensor, channels: Channels) -> tuple[Tensor, Tensor]:
+        """The same where some pixels lack some bands: each set of bands that occurs is a sensor of its own."""
+        rows, there = (z.movedim(1, -1).flatten(0, 1) for z in (flat, seen))
+        values = rows.new_zeros(len(rows), len(channels.places))
+        cover = torch.zeros_like(values)
+        _, which, counts = torch.unique(_names(there), return_inverse=True, return_counts=True)
+        for at in which.argsort().split(counts.tolist()):
+            mine = there[at[0]]
+            if bool(mine.any()):
+                own = self.channels(bands[mine])
+                found, amount = self._whole(rows[at][:, mine].T[None], bands[mine], own)
+                places = torch.searchsorted(channels.places, own.places)
+                values[at[:, None], places] = found[0].T
+                cover[at[:, None], places] = amount[0].T
+        return tuple(z.unflatten(0, (len(flat), -1)).movedim(-1, 1) for z in (values, cover))
 
     def gates(self, bands: Tensor) -> Tensor:
-        """Weight of each band (column) in each virtual band (row), (R, C)."""
+        """Weight of each band (column) in each virtual band after the optical ones in `Channels`, (R, C)."""
         kind = bands[:, 3].long()
-        light = (kind == 0)[:, None]
-        rows = [_resample(bands) * light, *((kind[:, None] == k.to(kind)).any(1, keepdim=True) for k in _OTHER)]
-        learned = torch.where(light, self.gate(_describe(bands)), 0.0)
+        rows = [torch.zeros(len(bands), len(WAVELENGTHS_UM)).to(bands)]
+        rows += [(kind[:, None] == k.to(kind)).any(1, keepdim=True) for k in _OTHER]
+        learned = torch.where((kind == 0)[:, None], self.gate(_describe(bands)), 0.0)
         return torch.cat([z.to(learned) for z in (*rows, learned)], 1).T
 
     def channels(self, bands: Tensor) -> Channels:
@@ -171,7 +185,7 @@ def _describe(bands: Tensor) -> Tensor:
     """Return (C, F): Gaussian-averaged Fourier features of log10 wavelength, log width, log pixel size."""
     centre, fwhm, gsd, _ = bands.unbind(1)
     has_wave = (centre > 0)[:, None]
-    place, spread = _place(bands)
+    place, spread = place_and_spread(bands)
     omega = 2 * math.pi * bands.new_tensor(_CYCLES)
     damp = torch.exp(-0.5 * (omega * spread) ** 2)
     waves = torch.cat([torch.sin(omega * place) * damp, torch.cos(omega * place) * damp], 1)
@@ -180,23 +194,8 @@ def _describe(bands: Tensor) -> Tensor:
     return torch.cat([torch.where(has_wave, waves, 0.0), numbers], 1)
 
 
-def _resample(bands: Tensor) -> Tensor:
-    """Return (C, 10): how much a band says about each of the `WAVELENGTHS_UM`."""
-    place, spread = _place(bands)
-    away = (place - torch.log10(bands.new_tensor(WAVELENGTHS_UM))) ** 2
-    width = _NARROW**2 + spread**2
-    return _NARROW / width.sqrt() * torch.exp(-away / width) + _FAINT * torch.exp(-away / _WIDE**2)
-
-
-def _place(bands: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre and standard deviation of each band in log10 of its wavelength, (C, 1) each."""
-    centre = bands[:, 0].clamp_min(1e-3)
-    return torch.log10(centre)[:, None], (bands[:, 1] * _FWHM_TO_SD / centre / math.log(10.0))[:, None]
-
-
-def _overlap(bands: Tensor) -> Tensor:
-    """Return (C, C): 1 for two bands that measure the same, 0 for bands that share nothing or differ in kind."""
-    centre, sd, kind = bands[:, 0], bands[:, 1] * _FWHM_TO_SD, bands[:, 3]
-    distance = (centre[:, None] - centre) ** 2
-    width = (2 * (sd[:, None] ** 2 + sd**2)).clamp_min(1e-12)
-    return torch.exp(-distance / width) * (kind[:, None] == kind)
+def _names(seen: Tensor) -> Tensor:
+    """A number (N,) for the set of bands that each pixel has (N, C), the same for the same set."""
+    draw = torch.Generator().manual_seed(0)
+    code = torch.randint(-(2**62), 2**62, (seen.shape[1],), generator=draw).to(seen.device)
+    return (seen * code).sum(1)

@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from affine import Affine
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.ground import SAMPLES_PER_CELL, ground_cell_m
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.data.times import day_of_year
 from georeset_lab.errors import NothingObserved
-from georeset_lab.models.spectral import WAVELENGTHS_UM
+from georeset_lab.models.spectrum import WAVELENGTHS_UM
 
 _JITTER = 6
 """Pixels by which two views of one place may be shifted against each other."""
 _EDGE = 3
 """Pixels at the rim of a window where no point is drawn: their 5 x 5 neighbourhood is cut."""
 _TRIES = 4
+REFERENCE_DATES = 5
+"""Most dates of a reference: what is to be known of a place is its mean over them, so that a single date leaves doubt."""
 _MIN_SEEN = 0.25
 
 
@@ -51,7 +55,8 @@ class Batch:
     place: np.ndarray
     """(B,) int64: index of the scene each crop comes from."""
     reference: tuple[View, ...] = ()
-    """One date of Sentinel-2 and, on the same grid, Sentinel-1; never altered. Empty where the scenes have none."""
+    """Sentinel-2 and, on the same grid, Sentinel-1; never altered. Of `REFERENCE_DATES` the first is nearest to the first
+    look's. Empty where the scenes have none."""
 
 
 class CropSampler:
@@ -98,8 +103,9 @@ class CropSampler:
         place = rng.choice(group, self.batch)
         most = {n: min(self.max_dates, max(len(self.scenes[i][n].times) for i in group)) for n in names}
         dates = {n: int(rng.integers(1, most[n] + 1)) for n in names}
-        pixel = {n: [_pixel_m(self.scenes[i][n]) for i in place] for n in names}
+        pixel = {n: [_sample_m(self.scenes[i][n]) for i in place] for n in names}
         clean = reference_modalities(self.scenes[group[0]])
+        depth = min(REFERENCE_DATES, max((len(self.scenes[i][n].times) for i in group for n in clean), default=1))
         looks: list[list[_Look]] = [[], []]
         references: list[_Look] = []
         ground = np.empty((self.batch, self.points, 2))
@@ -114,7 +120,9 @@ class CropSampler:
                     break
             for side, new in zip(looks, seen, strict=True):
                 side.extend(new)
-            references.extend(self._look(scene[n], centre, ground[b], 1, rng, near=seen[0][0].day[0]) for n in clean)
+            references.extend(
+                self._look(scene[n], centre, ground[b], depth, rng, near=seen[0][0].day[0]) for n in clean
+            )
         first, second = (tuple(self._stack(self.scenes[place[0]], names, side)) for side in looks)
         reference = tuple(self._stack(self.scenes[place[0]], clean, references))
         return Batch(first, second, ground, place.astype(np.int64), reference), rng
@@ -134,26 +142,23 @@ class CropSampler:
         near: float | None = None,
     ) -> _Look:
         """Window around a place, shifted at random, or with ``near`` exactly there and on the day nearest to it."""
-        inverse = ~modality.grid.transform
-        col, row = inverse * (float(centre[0]), float(centre[1]))
+        grid = modality.grid.transform * Affine.scale(_sample_m(modality) / _pixel_m(modality))
+        col, row = ~grid * (float(centre[0]), float(centre[1]))
         shift = rng.integers(-_JITTER, _JITTER + 1, 2) if near is None else np.zeros(2, int)
         top, left = round(row) - self.size // 2 + int(shift[0]), round(col) - self.size // 2 + int(shift[1])
-        cols, rows = inverse * (ground[:, 0], ground[:, 1])
+        cols, rows = ~grid * (ground[:, 0], ground[:, 1])
         points = np.stack([np.floor(rows) - top, np.floor(cols) - left], 1).astype(np.int64)
         chosen = _draw_dates(modality, n_dates if near is None else len(modality.times), rng)
         if near is not None and len(chosen) > 1:
             days = day_of_year(modality.times[chosen])
             away = np.abs(days - near) if np.isfinite(near) else rng.random(len(days))
-            chosen = chosen[[int(np.nanargmin(np.minimum(away, 365 - away)))]]
+            nearest = int(np.nanargmin(np.minimum(away, 365 - away)))
+            others = rng.permutation(np.delete(chosen, nearest))
+            chosen = np.concatenate([chosen[[nearest]], others])[:n_dates]
         pixels = np.full((n_dates, len(modality.bands), self.size, self.size), np.nan, dtype=np.float32)
-        height, width = modality.grid.shape
-        y0, y1 = max(top, 0), min(top + self.size, height)
-        x0, x1 = max(left, 0), min(left + self.size, width)
         day = np.full(n_dates, np.nan, dtype=np.float32)
         for slot, date in enumerate(chosen):
-            if y1 > y0 and x1 > x0:
-                part = modality.read(slice(y0, y1), slice(x0, x1), time=int(date))
-                pixels[slot, :, y0 - top : y1 - top, x0 - left : x1 - left] = part[0]
+            _fill(pixels[slot], modality, int(date), top, left)
             day[slot] = day_of_year(modality.times[[date]])[0]
         return _Look(pixels, day, np.clip(points, 0, self.size - 1))
 
@@ -166,7 +171,7 @@ class CropSampler:
                     name,
                     np.stack([look.pixels for look in mine]),
                     scene[name].bands,
-                    _pixel_m(scene[name]) * 6,
+                    SAMPLES_PER_CELL * _sample_m(scene[name]),
                     np.stack([look.day for look in mine]),
                     np.stack([look.points for look in mine]),
                 )
@@ -211,11 +216,29 @@ def _pixel_m(modality: Modality) -> float:
     return float(abs(modality.grid.transform.a))
 
 
+def _sample_m(modality: Modality) -> float:
+    """Side of what a crop shows as a pixel: that of the modality, or of its share of a cell."""
+    return ground_cell_m(_pixel_m(modality)) / SAMPLES_PER_CELL
+
+
+def _fill(out: np.ndarray, modality: Modality, date: int, top: int, left: int) -> None:
+    """Write a window of one date to (C, S, S), coarse pixels repeated; what lies outside stays as it is."""
+    share, size = _sample_m(modality) / _pixel_m(modality), out.shape[-1]
+    inside = []
+    for first, n in zip((top, left), modality.grid.shape, strict=True):
+        at = np.floor((first + np.arange(size) + 0.5) * share).astype(int)
+        inside.append((np.flatnonzero((at >= 0) & (at < n)), at[(at >= 0) & (at < n)]))
+    (into_y, y), (into_x, x) = inside
+    if len(y) and len(x):
+        part = modality.read(slice(y[0], y[-1] + 1), slice(x[0], x[-1] + 1), time=date)[0]
+        out[:, into_y[:, None], into_x] = part[:, (y - y[0])[:, None], x - x[0]]
+
+
 def _draw_centre(scene: Scene, names: list[str], rng: np.random.Generator, size: int) -> np.ndarray:
     """Ground point (x, y) such that the finest window lies inside the scene where it can."""
     finest = min((scene[n] for n in names), key=_pixel_m)
     height, width = finest.grid.shape
-    half = size // 2
+    half = size / 2 * _sample_m(finest) / _pixel_m(finest)
     row = rng.uniform(min(half, height / 2), max(height - half, height / 2))
     col = rng.uniform(min(half, width / 2), max(width - half, width / 2))
     x, y = finest.grid.transform * (col, row)

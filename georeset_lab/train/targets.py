@@ -52,7 +52,7 @@ class Targets(nn.Module):
         Parameters
         ----------
         views : tuple of View
-            Unaltered, of one date each: Sentinel-2, Sentinel-1 or both.
+            Unaltered: Sentinel-2, Sentinel-1 or both. Signatures are means over their dates; the teacher sees the first.
 
         Returns
         -------

@@ -62,7 +62,7 @@ def test_every_view_shows_the_ground_point_within_half_a_pixel(sampler: CropSamp
     for step in range(6):
         batch, rng = sampler.draw(step)
         for view in (*batch.first, *batch.second):
-            pixel = view.cell_m / 6
+            pixel = view.bands[0].gsd_m
             shown = augment(view, QUIET, rng) if turned else view
             for b in range(4):
                 assert np.abs(_where(shown, b) - batch.ground_m[b]).max() <= pixel / 2 + 1e-3
