@@ -128,7 +128,11 @@ class Exploration(traitlets.HasTraits):
     @traitlets.observe("clicked")
     def _look(self, change: dict[str, Any]) -> None:
         if change["new"] is not None:
-            self.point = change["new"]
+            # The tool goes first: its map is waited for, and all that is said of a place takes as long as a search.
+            self.deliver(lambda: self._point_at(change["new"]))
+
+    def _point_at(self, place: Click) -> None:
+        self.point = place
 
     @traitlets.observe("drawn")
     def _brush(self, change: dict[str, Any]) -> None:
