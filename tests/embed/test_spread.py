@@ -16,7 +16,7 @@ import xarray as xr
 from georeset_lab.embed import spread as spreading
 from georeset_lab.embed.encode import encode
 from georeset_lab.embed.store import open_embeddings
-from georeset_lab.errors import InvalidOption, MissingExtra, SceneReadError, StoreError
+from georeset_lab.errors import ClusterError, InvalidOption, MissingExtra, SceneReadError, StoreError
 from tests.embed.scenes import grid, modality, scene, texture, tiny
 
 SHAPE = (120, 144)
@@ -116,6 +116,21 @@ def test_pixels_in_memory_travel_window_by_window(case, monkeypatch, tmp_path):
     assert spreading._described(Source(eager, stride_cells=4, margin_cells=8)) is None
 
 
+def test_a_worker_of_another_version_is_refused():
+    parcel = spreading.Parcel(None, "cpu", "0.0.1", None)
+    with pytest.raises(ClusterError, match=r"A worker runs georeset-lab .*, the caller 0\.0\.1\. Install one version"):
+        spreading.encode_tile(parcel, None, [], {})
+
+
+def test_a_tile_that_kills_workers_is_reported_with_what_helps():
+    from distributed import KilledWorker
+
+    last = type("Worker", (), {"address": "tcp://10.0.0.7:4000"})()
+    told = pytest.raises(ClusterError, match=r"killed several workers, the last tcp://10\.0\.0\.7:4000.*memory_limit=")
+    with told, spreading._failures(None):
+        raise KilledWorker("encode-tile", last, 3)
+
+
 # -- a cluster of two worker processes --------------------------------------------------------------------------------
 
 
@@ -133,7 +148,8 @@ def test_a_cluster_gives_what_one_process_does(client, tmp_path, stored, dtype):
 
 
 @pytest.mark.slow
-def test_modalities_in_memory_of_other_grids_and_masks_are_spread_too(client):
+def test_modalities_in_memory_of_other_grids_and_masks_are_spread_too(client, monkeypatch):
+    monkeypatch.setattr(spreading, "_GRAPH_BYTES", 0)  # the parcel is laid out as a large one
     masked = scene(modality(texture(SHAPE, dates=2, seed=4), times=["2020-01-11", "2020-02-01"]))
     masked = masked.with_mask("s2", np.indices(SHAPE)[0] < 30)
     s = scene(masked["s2"], modality(texture((40, 48)), grid((40, 48), 30.0), name="l8"))
