@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from distributed import Client
 
     from georeset_lab.data.bands import BandSpec
     from georeset_lab.data.scene import Scene
@@ -106,13 +107,13 @@ def load_scene(
 def encode(
     scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
     resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
-    per: None = ..., device: str = ..., progress: bool = ...,
+    per: None = ..., device: str = ..., client: Client | None = ..., progress: bool = ...,
 ) -> Embeddings: ...
 @overload
 def encode(
     scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
     resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
-    per: Literal["date"], device: str = ..., progress: bool = ...,
+    per: Literal["date"], device: str = ..., client: Client | None = ..., progress: bool = ...,
 ) -> Embeddings | dict[np.datetime64, Embeddings]: ...
 # fmt: on
 def encode(
@@ -126,6 +127,7 @@ def encode(
     cell_m: float | None = None,
     per: Literal["date"] | None = None,
     device: str = "auto",
+    client: Client | None = None,
     progress: bool = True,
 ) -> Embeddings | dict[np.datetime64, Embeddings]:
     """Mean and variance of a 64-dimensional Gaussian for each pixel, for each modality and fused.
@@ -150,6 +152,9 @@ def encode(
         One map for each date, in a dictionary by date, rather than one for the span.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    client : dask.distributed.Client, optional
+        Spread the tiles over this cluster (extra ``cluster``); paths and windows travel, not pixels, unless the scene is
+        in memory.
     progress : bool
         Show a progress bar.
 
@@ -164,13 +169,16 @@ def encode(
         The model is damaged or not ours.
     StoreError
         ``out`` holds another run's embeddings, or damaged ones.
+    MissingExtra, ClusterError
+        ``client`` is given and dask's distributed is not installed, or the cluster is lost.
     """
     from georeset_lab.data.scene import Scene
     from georeset_lab.embed.encode import encode as run
 
     return run(
         scene if isinstance(scene, Scene) else load_scene(scene), model=model, modalities=modalities,
-        resolution_m=resolution_m, out=out, dtype=dtype, cell_m=cell_m, per=per, device=device, progress=progress,
+        resolution_m=resolution_m, out=out, dtype=dtype, cell_m=cell_m, per=per, device=device, client=client,
+        progress=progress,
     )  # fmt: skip
 
 

@@ -88,6 +88,10 @@ class RecipeError(GeoresetError, ValueError):
     """A training recipe names something that does not exist or cannot be."""
 
 
+class ClusterError(GeoresetError, RuntimeError):
+    """The cluster that was to do the work is lost, fails at it, or runs another version of this package."""
+
+
 class MissingExtra(GeoresetError, ImportError):
     """An optional dependency is needed for this call."""
 

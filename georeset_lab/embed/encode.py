@@ -1,7 +1,7 @@
 """`encode`: a scene becomes `Embeddings`. Here it is decided onto which grid, and what is recorded of how.
 
 What to encode is in ``select.py``, the geometry in ``tiles.py``, reading in ``source.py``, resampling in ``regrid.py``,
-the loop that reads, encodes and writes at the same time in ``pipeline.py``.
+the loop that reads, encodes and writes at the same time in ``pipeline.py``, the same on a cluster in ``spread.py``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from georeset_lab.embed.tiles import PIXELS_PER_CELL, Tile, output_grid, pixel_s
 from georeset_lab.errors import CoarsenedOutput, InvalidOption
 
 if TYPE_CHECKING:
+    from distributed import Client
     from odc.geo.geobox import GeoBox
 
-    from georeset_lab.embed.pipeline import Progress
+    from georeset_lab.embed.pipeline import Job, Progress
     from georeset_lab.models.checkpoint import Model
 
 __all__ = ["encode"]
@@ -58,6 +59,7 @@ def encode(
     cell_m: float | None = ...,
     per: None = ...,
     device: str = ...,
+    client: Client | None = ...,
     progress: bool = ...,
     tile_cells: int = ...,
 ) -> Embeddings: ...
@@ -73,6 +75,7 @@ def encode(
     cell_m: float | None = ...,
     per: Literal["date"] | None,
     device: str = ...,
+    client: Client | None = ...,
     progress: bool = ...,
     tile_cells: int = ...,
 ) -> Embeddings | dict[np.datetime64, Embeddings]: ...
@@ -87,6 +90,7 @@ def encode(
     cell_m: float | None = None,
     per: Literal["date"] | None = None,
     device: str = "auto",
+    client: Client | None = None,
     progress: bool = True,
     tile_cells: int = TILE_CELLS,
 ) -> Embeddings | dict[np.datetime64, Embeddings]:
@@ -115,7 +119,12 @@ def encode(
     per : {"date"}, optional
         Encode each day by itself instead of all dates of a modality together. What has no date (a DEM) joins each.
     device : str
-        ``"auto"`` is the GPU if there is one; or any torch device.
+        ``"auto"`` is the GPU if there is one; or any torch device. With ``client``, each worker's.
+    client : dask.distributed.Client, optional
+        Spread the tiles over a dask cluster (extra ``cluster``). Of a lazy scene only paths and windows travel, so the
+        workers must see its files; of one in memory, the pixels of each tile do. With ``out``, workers that see its
+        folder write there, and others send what they encoded; without it, all is sent back. What a worker that dies
+        was at, another does.
     progress : bool
         Show a bar if it takes more than two seconds.
     tile_cells : int
@@ -138,6 +147,8 @@ def encode(
         ``out`` holds something else, or the disk refuses.
     GridMismatch
         The modalities share no ground.
+    MissingExtra, ClusterError
+        ``client`` is given, and dask's distributed is not installed; or the cluster is lost or fails at a tile.
 
     Warns
     -----
@@ -164,8 +175,12 @@ def encode(
         raise InvalidOption(
             f"tile_cells={tile_cells}; give the side of a tile in cells, at least 1 (default {TILE_CELLS})."
         )
+    if client is not None:
+        from georeset_lab.embed.spread import checked_client
+
+        checked_client(client)
     part, notes = chosen(scene, modalities)
-    whole = _Call(scene, _model(model), resolution_m, dtype, cell_m, device, progress, tile_cells, notes)
+    whole = _Call(scene, _model(model), resolution_m, dtype, cell_m, device, client, progress, tile_cells, notes)
     if per is None:
         return whole.encode(part, dict.fromkeys(part.modalities), out)
     if per != "date":
@@ -188,6 +203,7 @@ class _Call:
         dtype: Form,
         cell_m: float | None,
         device: str,
+        client: Client | None,
         progress: bool,
         tile_cells: int,
         notes: list[str],
@@ -196,7 +212,8 @@ class _Call:
 
         self.scene, self.model, self.dtype, self.cell_m = scene, model, dtype, cell_m
         self.progress, self.tile_cells, self.notes = progress, tile_cells, notes
-        self.encoder, self.device = on_device(model.encoder, device)
+        self.client, self.worker_device = client, device
+        self.encoder, self.device = on_device(model.encoder, device if client is None else "cpu")
         # The grid is that of the whole scene, so that maps of any choice of modalities and dates lie on each other.
         self.grid, factor = output_grid([m.grid for m in scene.modalities.values()], resolution_m)
         if factor > 1:
@@ -213,7 +230,9 @@ class _Call:
         self, scene: Scene, dates: Mapping[str, list[int] | None], out: str | os.PathLike[str] | None
     ) -> Embeddings:
         """Encode these dates (None: all) of the scene's modalities."""
-        from georeset_lab.embed.pipeline import Job, run
+        import dask
+
+        from georeset_lab.embed.pipeline import Job
 
         config = self.encoder.config
         sources = {
@@ -227,7 +246,8 @@ class _Call:
             for name in scene
         }
         chunk, tile_px = _tile_px(self.grid, min(s.cell_m for s in sources.values()), self.tile_cells)
-        attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
+        with dask.config.set(scheduler="threads"):  # the default one would ask a cluster, if there is one
+            attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
         half = self.dtype == "float16"
         # A tile may begin inside a stride and be a little larger; it should still be a single block.
         cells = int(self.tile_cells * (1 + _SLACK)) + config.stride + 1
@@ -241,7 +261,7 @@ class _Call:
         todo = [t for t in tiles if sink.wants(t)]
         try:
             with _bar(self.progress, tiles, todo, len(sources)) as bar:
-                run(job, todo, sink, bar)
+                self._run(job, todo, sink, bar)
         except KeyboardInterrupt as err:
             if out is None:
                 raise
@@ -253,6 +273,16 @@ class _Call:
         result = sink.finish(attrs)
         result.scene = self.scene
         return result.astype("int8") if self.dtype == "int8" and out is None else result
+
+    def _run(self, job: Job, tiles: Sequence[Tile], sink: StoreSink | MemorySink, bar: Progress) -> None:
+        if self.client is None:
+            from georeset_lab.embed import pipeline
+
+            pipeline.run(job, tiles, sink, bar)
+        else:
+            from georeset_lab.embed.spread import spread
+
+            spread(self.client, job, self.worker_device, tiles, sink, bar)
 
 
 def _model(model: str | os.PathLike[str] | Model) -> Model:

@@ -66,15 +66,21 @@ def grid_key(grid: GeoBox) -> list[Any]:
 
 def grid_coords(grid: GeoBox) -> dict[Any, Any]:
     """Coordinates of arrays (..., y, x) on a grid, for xarray. Points are a column: ``lon`` and ``lat`` along ``y``."""
-    from odc.geo.xr import xr_coords
-
     if not is_points(grid):
-        return dict(xr_coords(grid, always_yx=True))
+        return dict(_grid_coords(grid))
     lon, lat = grid.lonlat
     return {
         "lon": ("y", lon, {"units": "degrees_east", "standard_name": "longitude"}),
         "lat": ("y", lat, {"units": "degrees_north", "standard_name": "latitude"}),
     }
+
+
+@lru_cache(maxsize=16)
+def _grid_coords(grid: GeoBox) -> dict[Any, Any]:
+    """Each answer to a click has the same ones; to make them takes longer than to classify 50 k pixels."""
+    from odc.geo.xr import xr_coords
+
+    return dict(xr_coords(grid, always_yx=True))
 
 
 def _apply(affine: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

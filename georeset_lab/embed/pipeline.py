@@ -141,6 +141,12 @@ def block_cells(source: Source, max_cells: int, *, n_virtual: int, margin_cells:
     return max(min(max_cells, side), 1)
 
 
+def needed(job: Job, name: str, tiles: Sequence[Tile]) -> tuple[Span, Span]:
+    """Rows and columns of a modality that these tiles are made of, margins included."""
+    cells = _cells(job)
+    return job.sources[name].needed(b for tile in tiles for b in _blocks(job, name, tile, cells))
+
+
 def _steps(job: Job, tiles: Sequence[Tile]) -> Iterator[_Step]:
     cells = _cells(job)
     for group in _groups(job, tiles, cells):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class MemorySink:
     """Keeps tiles in arrays."""
 
+    store = None
+
     def __init__(self, grid: GeoBox, names: tuple[str, ...], dim: int, dtype: type) -> None:
         self._grid = grid
         self._arrays: dict[str, Natural] = {
@@ -47,7 +49,7 @@ class StoreSink:
     """Writes tiles to a Zarr store, chunk by chunk; leaves out chunks that are there."""
 
     def __init__(self, store: TileStore) -> None:
-        self._store = store
+        self.store = store
 
     @classmethod
     def open(
@@ -67,20 +69,24 @@ class StoreSink:
 
     def wants(self, tile: Tile) -> bool:
         """True if a chunk of the tile is not on the disk."""
-        return bool(self._store.pending(self._chunks(tile)))
+        return bool(self.lacking(tile))
+
+    def lacking(self, tile: Tile) -> list[tuple[slice, slice]]:
+        """Chunks of a tile that are not on the disk."""
+        return self.store.pending(self._chunks(tile))
 
     def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
         """Write the chunks of a tile that are missing; each is durable before the next."""
-        for rows, cols in self._store.pending(self._chunks(tile)):
+        for rows, cols in self.lacking(tile):
             window = (Span(rows.start, rows.stop).within(tile.rows), Span(cols.start, cols.stop).within(tile.cols))
-            self._store.write((rows, cols), {n: (eta[window], tau[window]) for n, (eta, tau) in experts.items()})
+            self.store.write((rows, cols), {n: (eta[window], tau[window]) for n, (eta, tau) in experts.items()})
 
     def finish(self, attrs: Mapping[str, Any]) -> Embeddings:
         """The whole map, read from its store; the store holds the attributes already."""
-        return self._store.finish()
+        return self.store.finish()
 
     def _chunks(self, tile: Tile) -> list[tuple[slice, slice]]:
-        ty, tx = self._store.layout.tile_shape
+        ty, tx = self.store.layout.tile_shape
         return [
             (slice(y, min(y + ty, tile.rows.stop)), slice(x, min(x + tx, tile.cols.stop)))
             for y in range(tile.rows.start, tile.rows.stop, ty)

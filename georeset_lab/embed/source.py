@@ -53,6 +53,8 @@ class Source:
         self.modality = modality
         self.dates = list(range(len(modality.times))) if dates is None else dates
         self.grid = modality.grid
+        self.scheduler = "threads"
+        """Of dask, for the windows of a lazy modality. The default one would ask a cluster, if there is one."""
         self._origin = (0, 0)  # pixel of the whole modality at which `modality` begins; see `held`
         self._resample: Regrid | None = None
         own = PIXELS_PER_CELL * pixel_m(modality.grid)
@@ -90,20 +92,18 @@ class Source:
         )
         return (rows, cols) if self._resample is None else self._resample.footprint(rows, cols)
 
-    def held(self, rows: Span, cols: Span, *, scheduler: str | None = None) -> Source:
+    def held(self, rows: Span, cols: Span) -> Source:
         """The same source with this window of the modality in memory, as it is stored; `read` only blocks inside it.
 
         Parameters
         ----------
         rows, cols : Span
             From `needed`; not empty.
-        scheduler : str, optional
-            Of dask, for a lazy modality: ``"synchronous"`` where the default one would ask a cluster.
         """
         part = copy.copy(self)
         cut = crop_modality(self.modality, (slice(*rows), slice(*cols)))
-        raw = cut.raw.isel(time=self.dates).drop_vars("flags", errors="ignore").compute(scheduler=scheduler)
-        mask = None if cut.mask is None else cut.mask.isel(time=self.dates).compute(scheduler=scheduler)
+        raw = cut.raw.isel(time=self.dates).drop_vars("flags", errors="ignore").compute(scheduler=self.scheduler)
+        mask = None if cut.mask is None else cut.mask.isel(time=self.dates).compute(scheduler=self.scheduler)
         part.modality = replace(cut, raw=raw, mask=mask)
         part.dates = list(range(len(self.dates)))
         part._origin = (rows.start, cols.start)
@@ -137,6 +137,8 @@ class Source:
             return np.moveaxis(total / amount, (0, 1), (2, 3))
 
     def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
+        if self.modality.is_lazy:
+            return self.held(rows, cols).modality.read(slice(None), slice(None))
         y, x = (slice(s.start - o, s.stop - o) for s, o in zip((rows, cols), self._origin, strict=True))
         if self.dates == list(range(len(self.modality.times))):
             return self.modality.read(y, x)

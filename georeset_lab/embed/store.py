@@ -110,6 +110,11 @@ class TileStore:
         with disk(final, "open"):
             return cls(final, layout)
 
+    @property
+    def root(self) -> Path:
+        """Folder where the store lies until it is finished."""
+        return self._root
+
     def pending(self, tiles: Iterable[Tile] | None = None) -> list[Tile]:
         """Tiles (of those given, or of all) that are not in the store yet."""
         return [t for t in (self.layout.tiles() if tiles is None else tiles) if self.layout.index(t) not in self._done]

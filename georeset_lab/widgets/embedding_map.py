@@ -122,6 +122,8 @@ class EmbeddingMap(ipw.VBox):
 
     def _first(self) -> None:
         """A coarse picture at once, then the layer in full; the scene below it."""
+        if self.state.is_live:
+            self.state.first_picture.clear()
 
         def then(layer: Layer) -> None:
             if self.shown is None and self.layer == PCA:
@@ -140,6 +142,8 @@ class EmbeddingMap(ipw.VBox):
                 layer.send_state()
         for widget in (self.controls.legend, self.controls.layer, self.controls.clear, *self.canvas.rings):
             widget.send_state()
+        if self.shown is not None:
+            self.state.first_picture.set()
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -165,6 +169,8 @@ class EmbeddingMap(ipw.VBox):
     def _show(self, layer: Layer) -> None:
         self.shown = layer
         self.canvas.overlay.show(layer.picture, layer.grid)
+        if self.canvas.is_shown:
+            self.state.first_picture.set()
         self.controls.legend.value = layer.legend
         if self._pointer is not None:
             self._hover(*self._pointer)

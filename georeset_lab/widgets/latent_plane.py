@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,36 @@ MOST_PLACED = 4_000_000
 """Pixels that are laid out, and that a lasso finds though only some are drawn; of larger maps `MOST_DRAWN` are."""
 QUIET_S = 0.4
 """UMAP begins when the modalities were left alone for so long."""
+FIRST_PICTURE_S = 10.0
+"""UMAP waits at most so long for the first picture of the map, which it would slow down."""
+
+
+class Placed(NamedTuple):
+    """Pixels in the plane, and how the browser gets those that are drawn."""
+
+    layout: PointLayout
+    xy: np.ndarray
+    """(N, 2) float32: places of all pixels that have one."""
+    steps: np.ndarray
+    """(K, 2) uint16: those of the drawn ones; see `in_steps`."""
+    frame: dict[str, Any]
+
+
+class _Pixels(NamedTuple):
+    """Which pixels of a map are laid out, and which of these are drawn."""
+
+    observed: int
+    pixels: np.ndarray
+    at: np.ndarray
+
+    @classmethod
+    def of(cls, observed: np.ndarray, seed: int) -> _Pixels:
+        count = int(np.count_nonzero(observed))
+        if count == 0:
+            return cls(0, np.empty(0, np.int64), np.empty(0, np.int64))
+        limit = count if count <= MOST_PLACED else MOST_DRAWN
+        pixels = sample_points(observed, seed=seed, limit=limit)
+        return cls(count, pixels, sample_points(np.ones(len(pixels), bool), seed=seed, limit=MOST_DRAWN))
 
 
 class LatentPlane:
@@ -42,7 +72,7 @@ class LatentPlane:
     tell : callable
         Gets what is being computed, "" when nothing is, and is called where widgets may be changed.
     arrived : callable
-        Called when UMAP is there.
+        Called when a layout is there, PCA or UMAP.
     failed : callable
         Gets why it will not be.
     """
@@ -59,9 +89,9 @@ class LatentPlane:
     ) -> None:
         self._state, self._seed, self._cache = state, seed, cache
         self._tell, self._arrived, self._failed = tell, arrived, failed
-        self._turn = 0
+        self._turn = self._asked = 0
         self._job: threading.Thread | None = None
-        self._layouts: dict[str, tuple[PointLayout, np.ndarray]] = {}
+        self._layouts: dict[str, Placed] = {}
         self.count = 0
         """Observed pixels of the map."""
         self.pixels = np.empty(0, np.int64)
@@ -71,28 +101,36 @@ class LatentPlane:
         self._at = np.empty(0, np.int64)
 
     def refresh(self) -> None:
-        """Take the modalities that are switched on now: PCA at once, and nothing of the layouts before."""
+        """Take the modalities that are switched on now: PCA as soon as it is computed, and no layout of those before.
+
+        What was there stays until then, and `arrived` is called.
+        """
         self.stop()
-        emb, self._layouts = self._state.current, {}
-        self.count = int(np.count_nonzero(emb.observed))
-        self.pixels = self.drawn = self._at = np.empty(0, np.int64)
-        if self.count == 0:
-            return
-        limit = self.count if self.count <= MOST_PLACED else MOST_DRAWN
-        self.pixels = sample_points(emb.observed, seed=self._seed, limit=limit)
-        self._at = sample_points(np.ones(len(self.pixels), bool), seed=self._seed, limit=MOST_DRAWN)
-        self.drawn = self.pixels[self._at]
-        layout = pca_layout(emb)
-        self._layouts["pca"] = layout, place_pixels(emb, layout, self.pixels)
+        self._asked += 1
+        asked, emb, seed = self._asked, self._state.current, self._seed
 
-    def shown(self, kind: str) -> tuple[PointLayout, np.ndarray] | None:
-        """The layout of this kind, or PCA as long as it is not there, with the places of `pixels`; None without pixels."""
+        def job() -> tuple[_Pixels, Placed | None]:
+            found = _Pixels.of(emb.observed, seed)
+            if not found.observed:
+                return found, None
+            layout = pca_layout(emb)
+            return found, _placed(layout, place_pixels(emb, layout, found.pixels), found.at)
+
+        def done(answer: tuple[_Pixels, Placed | None]) -> None:
+            if asked != self._asked:
+                return
+            found, placed = answer
+            self.stop()
+            self.count, self.pixels, self._at = found
+            self.drawn = self.pixels[self._at]
+            self._layouts = {} if placed is None else {"pca": placed}
+            self._arrived()
+
+        self._state.run(job, done)
+
+    def shown(self, kind: str) -> Placed | None:
+        """The layout of this kind, or PCA as long as it is not there; None without pixels."""
         return self._layouts.get(kind) or self._layouts.get("pca")
-
-    def drawn_xy(self, kind: str) -> np.ndarray:
-        """Places (K, 2) of the pixels that are drawn."""
-        shown = self.shown(kind)
-        return np.empty((0, 2), np.float32) if shown is None else shown[1][self._at]
 
     def want_umap(self) -> None:
         """See to it that UMAP is computed, unless it is there or on its way; returns at once."""
@@ -125,25 +163,31 @@ class LatentPlane:
             deliver(lambda: self._tell(text))
 
         time.sleep(QUIET_S)
+        self._state.first_picture.wait(FIRST_PICTURE_S)
         try:
             if stale():
                 return
             layout = umap_layout(emb, seed=self._seed, cancelled=stale, cache=self._cache, tell=words)
             if layout is not None:
-                xy = place_pixels(emb, layout, self.pixels, cancelled=stale)
-                deliver(lambda: self._finish(layout, xy))
+                made = _placed(layout, place_pixels(emb, layout, self.pixels, cancelled=stale), self._at)
+                deliver(lambda: self._finish(made))
         except Exception as err:  # a thread has nobody else to tell
             why = str(err)
-            deliver(lambda: self._finish(None, why))
+            deliver(lambda: self._finish(why))
 
-    def _finish(self, layout: PointLayout | None, answer: Any) -> None:
+    def _finish(self, answer: Placed | str) -> None:
         self._job = None
         self._tell("")
-        if layout is None:
+        if isinstance(answer, str):
             self._failed(answer)
         else:
-            self._layouts["umap"] = layout, answer
+            self._layouts["umap"] = answer
             self._arrived()
+
+
+def _placed(layout: PointLayout, xy: np.ndarray, at: np.ndarray) -> Placed:
+    steps, frame = in_steps(xy[at])
+    return Placed(layout, xy, steps, {**frame, "kind": layout.kind, "axes": list(layout.axes)})
 
 
 def in_steps(xy: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:

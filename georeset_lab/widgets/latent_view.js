@@ -248,7 +248,7 @@ function render({ model, el }) {
     frame = model.get("frame");
     cloud.place(model.get("points"), frame);
     scale = density();
-    fit(false);
+    if (frame.box) fit(false); // else there is no point yet
     ring = model.get("ring"); move = null;
     const animate = !first && before.n === cloud.n && cloud.n <= MOST_MOVED && !still.matches && width && spent < 60;
     if (animate) {

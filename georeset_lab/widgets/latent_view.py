@@ -22,7 +22,7 @@ from georeset_lab.embed.inside import points_inside
 from georeset_lab.embed.layout_cache import CACHE
 from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.latent_colours import Extra, choices, colouring
-from georeset_lab.widgets.latent_plane import LatentPlane, in_steps
+from georeset_lab.widgets.latent_plane import LatentPlane
 
 if TYPE_CHECKING:
     from georeset_lab.widgets.state import Exploration
@@ -98,7 +98,7 @@ class LatentView(anywidget.AnyWidget):
         self._state, self._extras = state, dict(extras or {})
         self._offering = self._chosen = False
         self._map = LatentPlane(
-            state, seed=seed, cache=cache, tell=self._say, arrived=self._put_points, failed=self._give_up
+            state, seed=seed, cache=cache, tell=self._say, arrived=self._arrive, failed=self._give_up
         )
         super().__init__(_esm=_script(), css=_style(), **kwargs)
         self._change_modalities()
@@ -132,10 +132,13 @@ class LatentView(anywidget.AnyWidget):
     # -- where points lie ---------------------------------------------------------------------------------------------
 
     def _change_modalities(self, _: Any = None) -> None:
+        self._offer()
         self._map.refresh()
+
+    def _arrive(self) -> None:
+        """A layout is there: PCA of the modalities that are switched on now, or UMAP."""
         with self.hold_sync():
             self._put_points()
-            self._offer()
             self._put_colours()
         if self.plane == "umap" and self._map.count:
             self._map.want_umap()
@@ -152,10 +155,8 @@ class LatentView(anywidget.AnyWidget):
             if shown is None:
                 self.points, self.frame = "", {}
             else:
-                steps, frame = in_steps(self._map.drawn_xy(self.plane))
-                unit = self._unit() if shown[0].kind == "pca" else ""
-                self.points = _base64(steps)
-                self.frame = {**frame, "kind": shown[0].kind, "axes": list(shown[0].axes), "unit": unit}
+                unit = self._unit() if shown.layout.kind == "pca" else ""
+                self.points, self.frame = _base64(shown.steps), {**shown.frame, "unit": unit}
             self._put_ring()
             self._put_marks()
 
@@ -226,7 +227,7 @@ class LatentView(anywidget.AnyWidget):
             here = slice(point.row, point.row + 1), slice(point.col, point.col + 1)
             mean, _, observed = self._state.current.fused(*here)
             if observed.any():
-                ring = shown[0].place(mean.reshape(1, -1))[0].astype(float).tolist()
+                ring = shown.layout.place(mean.reshape(1, -1))[0].astype(float).tolist()
         self.ring = ring
 
     def _hear(self, _: Any, message: Any, __: Any) -> None:
@@ -247,7 +248,7 @@ class LatentView(anywidget.AnyWidget):
         if shown is None:
             return
         try:
-            inside = self._map.pixels[points_inside(shown[1], line)]
+            inside = self._map.pixels[points_inside(shown.xy, line)]
         except InvalidOption as err:
             self._state.status = str(err)
         else:

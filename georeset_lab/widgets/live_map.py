@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from georeset_lab.embed.probe_kernels import warm_up
 from georeset_lab.embed.probe_live import LiveProbe
 
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
     from georeset_lab.embed.label_book import LabelBook
     from georeset_lab.widgets.state import Exploration
+
+FIRST_PICTURE_S = 10.0
+"""Longest wait for the first picture of the map before the compiler is warmed up."""
 
 
 class LiveMap:
@@ -38,7 +40,7 @@ class LiveMap:
         self._refitted = -1
         self._stop = book.observe(lambda _: state.deliver(self.ask))
         state.observe(self._switched, "present")
-        threading.Thread(target=warm_up, daemon=True).start()
+        threading.Thread(target=self._warm_up, daemon=True).start()
         if book.items:
             self.ask()
 
@@ -52,6 +54,13 @@ class LiveMap:
         """Stop listening."""
         self._stop()
         self.state.unobserve(self._switched, "present")
+
+    def _warm_up(self) -> None:
+        """In a thread: numba takes half a second to import, which the first picture need not wait for."""
+        self.state.first_picture.wait(FIRST_PICTURE_S)
+        from georeset_lab.embed.probe_kernels import warm_up
+
+        warm_up()
 
     def _switched(self, _: Any) -> None:
         if self.book.items:

@@ -82,6 +82,8 @@ class SimilarPanel(Board):
         """Whether the next click is an example to avoid."""
         self._accepted: list[Example] = []
         self._passes: Passes | None = None
+        self._sound: set[Example] = set()
+        """Examples that can be searched for in the map of ``_passes``."""
         self._searching = threading.Lock()
         self._asked = 0
         self._trouble = ""
@@ -184,18 +186,20 @@ class SimilarPanel(Board):
         self.state.run(job, done, doing="searching for similar places")
 
     def _search(self, emb: Embeddings, examples: list[Example]) -> _Answer:
-        good, refused = [], []
+        if self._passes is None or self._passes.emb is not emb:
+            self._passes, self._sound = Passes(emb, _score(emb)), set()
+        refused = []
         for example in examples:
-            try:
-                make_query(emb, *form_of_query(example.where))
-                good.append(example)
-            except GeoresetError as err:
-                refused.append((example, str(err)))
+            if example not in self._sound:
+                try:
+                    make_query(emb, *form_of_query(example.where))
+                    self._sound.add(example)
+                except GeoresetError as err:
+                    refused.append((example, str(err)))
+        good = [example for example in examples if example in self._sound]
         likes, unlikes = [e.where for e in good if not e.against], [e.where for e in good if e.against]
         if not likes:
             return _Answer(None, [], refused)
-        if self._passes is None or self._passes.emb is not emb:
-            self._passes = Passes(emb, _score(emb))
         passes = self._passes
         found = similar(emb, like=likes, not_like=unlikes or None, k=PLACES, score=passes.score, passes=passes)
         return _Answer(found, [(e.center.lon, e.center.lat) for e in good if not e.against], refused)

@@ -82,6 +82,9 @@ class Exploration(traitlets.HasTraits):
         self.scene = scene if scene is not None else getattr(emb, "scene", None)
         self.present = tuple(emb.modalities)
         self._fused = lru_cache(maxsize=4)(lambda names: emb if names == tuple(emb.modalities) else emb.only(*names))
+        self.first_picture = threading.Event()
+        """Not set while a map waits for its first picture: what that does not need begins when it is there."""
+        self.first_picture.set()
         self._loop = _running_loop()
         self.deliver: Callable[[Callable[[], None]], None] = self._deliver
         """Runs a function where widgets may be changed; a served app puts its document's queue here."""
@@ -125,7 +128,11 @@ class Exploration(traitlets.HasTraits):
     @traitlets.observe("clicked")
     def _look(self, change: dict[str, Any]) -> None:
         if change["new"] is not None:
-            self.point = change["new"]
+            # The tool goes first: its map is waited for, and all that is said of a place takes as long as a search.
+            self.deliver(lambda: self._point_at(change["new"]))
+
+    def _point_at(self, place: Click) -> None:
+        self.point = place
 
     @traitlets.observe("drawn")
     def _brush(self, change: dict[str, Any]) -> None:
@@ -162,10 +169,15 @@ class Exploration(traitlets.HasTraits):
                 answer, error = None, err
             self.deliver(lambda: finish(answer, error))
 
-        if self._loop is None and self.deliver == self._deliver:
+        if not self.is_live:
             work()  # a script or a test: there is no loop that could hand anything over
         else:
             threading.Thread(target=work, daemon=True).start()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody looks on while things are computed; not so in a script or a test."""
+        return self._loop is not None or self.deliver != self._deliver
 
     def _deliver(self, call: Callable[[], None]) -> None:
         if self._loop is None or self._loop.is_closed():

@@ -12,6 +12,7 @@ import os
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,24 @@ def bench(title: str, emb: Any, truth: np.ndarray, classes: dict[int, str], per_
     print(f"  peak memory of uncertainty    {extra / 1e6:8.0f} MB, of which the answer {full.nbytes / 1e6:.0f} MB")
 
 
+def bench_fits() -> None:
+    """P10: fits of five planted classes, each from nothing and from the fit without the last label."""
+    rng = np.random.default_rng(0)
+    print("\nP10, fit of 5 classes, C = 1; goal 10 ms CPU")
+    for n in (20, 100, 500):
+        for d in (64, 192, 768):
+            y = np.arange(n) % 5
+            x = 0.25 * rng.normal(size=(5, d))[y] + rng.normal(size=(n, d))
+            before = solve(x[:-1], y[:-1], n_classes=5, penalty=1.0)
+            fit = partial(solve, x, y, n_classes=5, penalty=1.0)
+            cold, warm = clock(fit), clock(partial(fit, start=before))
+            print(f"  {n:4d} labels, {d:3d} dimensions  {cold}; one more label {warm}")
+
+
 def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     warm_up()
+    bench_fits()
     place = open_place("chile", 10, 2)
     emb, truth, classes = place.emb, place.task.labels, place.task.classes
     bench("Chile, 224 x 224 x 64", emb, truth, classes, 10)

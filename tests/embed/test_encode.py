@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import textwrap
 import threading
 import time
 
+import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -275,12 +277,43 @@ def test_only_windows_are_read(monkeypatch):
 
 
 def test_a_lazy_scene_gives_what_an_eager_one_does():
-    import dataclasses
-
     eager = modality(texture((70, 80)))
     lazy = dataclasses.replace(eager, raw=eager.raw.chunk({"y": 16, "x": 32}))
     one, other = (put(scene(m), model=tiny(), tile_cells=8) for m in (eager, lazy))
     np.testing.assert_array_equal(other.mean.values, one.mean.values)
+
+
+@pytest.mark.parametrize("held", [0, 60_000, 96 << 20])
+@pytest.mark.parametrize("options", [{}, {"resolution_m": 30}, {"cell_m": 90.0}, {"per": "date"}])
+def test_neighbouring_tiles_read_at_once_give_what_single_ones_do(monkeypatch, held, options):
+    eager = modality(texture((150, 170), dates=2), times=["2020-01-11", "2020-02-01"])
+    eager = scene(eager).with_mask("s2", np.indices((150, 170))[1] % 50 == 0)["s2"]
+    chunks = {"y": 32, "x": 64}
+    lazy = dataclasses.replace(eager, raw=eager.raw.chunk(chunks), mask=eager.mask.chunk(chunks))
+    monkeypatch.setattr(pipeline, "HELD_BYTES", held)
+    maps = [put(scene(m), tile_cells=8, **options) for m in (eager, lazy)]
+    for one, other in zip(*[m.values() if isinstance(m, dict) else [m] for m in maps], strict=True):
+        np.testing.assert_array_equal(other.mean.values, one.mean.values)
+        np.testing.assert_array_equal(other.observed, one.observed)
+
+
+def test_of_a_lazy_scene_a_pixel_is_seldom_read_twice(monkeypatch):
+    eager = modality(texture((288, 288), n=1))
+    reads = []
+
+    class File:
+        shape, dtype, ndim = eager.raw.shape, eager.raw.dtype, 4
+
+        def __getitem__(self, key):
+            reads.append(np.asarray(eager.raw.values[key]))
+            return reads[-1]
+
+    data = da.from_array(File(), chunks=(1, 1, 96, 96), name="file", asarray=False, meta=np.empty((0,) * 4, "f4"))
+    lazy = dataclasses.replace(eager, raw=eager.raw.copy(data=data))
+    emb = put(scene(lazy), tile_cells=8)
+    np.testing.assert_array_equal(values(emb, 0), eager.raw.values[0, 0])
+    # One tile of 8 cells with its margin of 8 is nine tiles; four neighbours a side with theirs are 36 of 16.
+    assert 1 <= sum(r.size for r in reads) / 288**2 < 3
 
 
 def test_the_next_block_is_read_while_one_is_encoded(monkeypatch):

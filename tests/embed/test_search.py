@@ -4,6 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -365,3 +366,33 @@ def test_pmi_needs_variances_and_cosine_does_not():
     with pytest.raises(InvalidOption, match="needs variances"):
         similar(emb, at=lonlat(emb, 0, 0), score="pmi")
     assert np.isfinite(similar(emb, at=lonlat(emb, 0, 0)).map).all()
+
+
+def test_scores_of_many_examples_are_the_log_of_their_mean_evidence():
+    from georeset_lab.embed.examples import combine
+
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(0, 200, (7, 9)).astype("f4") for _ in range(5)]
+    for one in scores:
+        one[2, 3] = np.nan
+    expected = np.logaddexp.reduce(np.stack(scores).astype(float)) - np.log(5)
+    found = combine(scores, [], score="pmi")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+    assert np.isnan(found[2, 3])
+    assert not any(np.shares_memory(found, one) for one in scores)
+    np.testing.assert_array_equal(combine(scores[:1], [], score="pmi"), scores[0])
+
+
+def test_two_answers_share_coordinates_and_nothing_else():
+    from georeset_lab.embed.locate import grid_coords
+    from tests.widgets.planted import utm_grid
+
+    one, two = (xr.DataArray(np.zeros((4, 5)), dims=("y", "x"), coords=grid_coords(utm_grid(4, 5))) for _ in range(2))
+    assert grid_coords(utm_grid(4, 5))["x"] is grid_coords(utm_grid(4, 5))["x"]
+    one["x"].attrs["units"] = "mile"
+    one.coords["extra"] = 1
+    one = one.assign_coords(x=one["x"] + 5)
+    assert two["x"].attrs["units"] == "metre"
+    assert two.odc.geobox == utm_grid(4, 5)
+    assert "extra" not in grid_coords(utm_grid(4, 5))

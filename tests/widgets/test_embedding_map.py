@@ -146,6 +146,21 @@ def test_a_browser_that_comes_late_gets_what_it_missed(made, monkeypatch):
     assert made.canvas.is_shown
 
 
+def test_what_can_wait_waits_until_the_first_picture_is_on_a_screen(state):
+    from georeset_lab.widgets.embedding_map import EmbeddingMap
+
+    state.deliver = lambda call: call()  # as if somebody looked on
+    made = EmbeddingMap(state)
+    until = time.monotonic() + 20
+    while made.shown is None or state.status:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert not state.first_picture.is_set()
+    made.map.set_state({"left": 0.0, "right": 600.0, "top": 0.0, "bottom": 400.0, "west": -180.0, "east": -100.0})
+    assert state.first_picture.is_set()
+    made.close()
+
+
 def test_selected_pixels_stand_out_of_a_shade_that_goes_away_again(made, state):
     assert made.controls.clear.disabled
     state.selected = np.array([0, 1, 50])
@@ -243,13 +258,13 @@ def test_a_closed_map_listens_no_longer(state):
     assert widget.layer == before
 
 
-def test_importing_the_map_does_not_import_leafmap():
+def test_importing_the_explorer_does_not_import_what_takes_seconds():
     import subprocess
     import sys
 
-    code = "import sys, georeset_lab.widgets.embedding_map; print('leafmap' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys, georeset_lab.widgets.explore; print([m for m in ('leafmap', 'torch', 'numba') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == ["False", "False"]
+    assert out.stdout.strip() == "[]"
 
 
 # -- in JupyterLab ----------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import threading
 import time
 from types import SimpleNamespace
 
@@ -410,3 +412,42 @@ def test_no_pixels_travel_as_lists_and_all_messages_are_small():
     assert sizes["points"] < 50_000 * 4 * 4 / 3 + 10
     assert sizes["colours"] < 50_000 * 4 / 3 + 10
     assert max(v for k, v in sizes.items() if k not in ("points", "colours", "_esm", "css")) < 5000
+
+
+def test_an_explorer_is_not_kept_waiting_by_the_layout_and_the_last_one_stays_meanwhile(emb, monkeypatch):
+    go, whole = threading.Event(), latent_plane.pca_layout
+
+    def slow(emb):
+        assert go.wait(20)
+        return whole(emb)
+
+    async def live():
+        monkeypatch.setattr(latent_plane, "pca_layout", slow)
+        state, view = opened(emb, plane="pca")
+        assert (view.points, view.frame) == ("", {})
+        go.set()
+        while not view.points:
+            await asyncio.sleep(0.01)
+        both = view.points
+        go.clear()
+        state.present = ("s2",)
+        await asyncio.sleep(0.05)
+        assert view.points == both
+        go.set()
+        while view.points == both:
+            await asyncio.sleep(0.01)
+        np.testing.assert_array_equal(np.sort(view._map.drawn), np.arange(SHAPE[0] * SHAPE[1]))
+        view.close()
+
+    asyncio.run(asyncio.wait_for(live(), 30))
+
+
+def test_umap_lets_the_first_picture_of_the_map_go_first(emb, umap):
+    state = Exploration(emb)
+    state.first_picture.clear()
+    view = LatentView(state, cache=None)
+    time.sleep(0.1)
+    assert umap.calls == 0
+    state.first_picture.set()
+    wait(lambda: umap.calls == 1)
+    view.close()

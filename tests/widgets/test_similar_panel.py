@@ -175,6 +175,24 @@ def test_switching_a_modality_off_searches_again_and_keeps_examples_for_later():
     np.testing.assert_allclose(state.similarity.map.values, both, atol=1e-4)
 
 
+def test_one_more_example_is_all_that_is_looked_up_and_scored(state, monkeypatch):
+    from georeset_lab.embed import examples
+    from georeset_lab.widgets import similar_panel
+
+    looked, scored = [], []
+    make, scan = similar_panel.make_query, examples.scan
+    monkeypatch.setattr(similar_panel, "make_query", lambda *a: looked.append(a) or make(*a))
+    monkeypatch.setattr(examples, "scan", lambda *a, **k: scored.append(a) or scan(*a, **k))
+    panel = SimilarPanel(state)
+    for col in (20, 50, 80):
+        click(state, 30, col)
+    assert len(panel.examples) == len(looked) == len(scored) == 3
+    panel.remove(0)
+    assert len(looked) == len(scored) == 3
+    state.present = ("s2",)  # another map: both examples anew
+    assert len(looked) == len(scored) == 5
+
+
 def test_a_search_that_was_overtaken_is_not_run(state, monkeypatch):
     queue, ran = [], []
     state.run = lambda job, done, *, doing="": queue.append((job, done))  # type: ignore[method-assign]

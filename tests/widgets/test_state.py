@@ -7,6 +7,7 @@ import xarray as xr
 
 import georeset_lab as gl
 from georeset_lab.widgets.state import Exploration
+from tests.widgets.planted import planted_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,16 @@ def test_a_click_lands_on_its_pixel_and_becomes_the_point(state):
         state.clicked = click
         assert state.point == click
     assert state.click_at(place.lon + 5, place.lat) is None
+
+
+def test_the_tool_answers_a_click_before_all_that_is_said_of_the_place():
+    state, later = Exploration(planted_embeddings(20, 30)), []
+    state.deliver = later.append
+    place = state.place_of(3, 4)
+    state.click(place.lon, place.lat)
+    assert (state.clicked.row, state.clicked.col, state.point) == (3, 4, None)
+    later.pop(0)()
+    assert state.point == state.clicked
 
 
 def test_a_shape_drawn_in_look_mode_brushes_its_pixels_and_no_others(state):
