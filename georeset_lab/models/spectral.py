@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.errors import ShapeMismatch
-from georeset_lab.models.spectrum import WAVELENGTHS_UM, overlap, place_and_spread, told_by
+from georeset_lab.models.spectrum import (
+    REFLECTANCE_SCALE,
+    REFLECTANCE_SHIFT,
+    WAVELENGTHS_UM,
+    overlap,
+    place_and_spread,
+    told_by,
+)
 
 N_KINDS = 7
 """Kind codes of a band table: reflectance, temperature, elevation, VV, VH, HH, HV."""
@@ -23,8 +30,8 @@ N_FIXED = len(WAVELENGTHS_UM) + len(_OTHER)
 
 # Shift and scale that bring each kind near N(0, 1): fixed numbers, because per-image statistics would erase absolute
 # reflectance (the signal) and per-sensor statistics would leak the sensor's identity (methods.md section 3).
-_SHIFT = (0.18, 290.0, 500.0, -11.0, -17.0, -11.0, -17.0)
-_SCALE = (0.15, 15.0, 500.0, 5.0, 5.0, 5.0, 5.0)
+_SHIFT = (REFLECTANCE_SHIFT, 290.0, 500.0, -11.0, -17.0, -11.0, -17.0)
+_SCALE = (REFLECTANCE_SCALE, 15.0, 500.0, 5.0, 5.0, 5.0, 5.0)
 _CLIP = 8.0
 
 # Cycles per decade of wavelength; the finest period, 0.031 decades, is 50 nm at 700 nm.

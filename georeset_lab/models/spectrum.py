@@ -8,18 +8,27 @@ nearly itself. No image is read here and nothing is learned.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from georeset_lab.data.bands import band_table
+
+if TYPE_CHECKING:
+    from georeset_lab.data.bands import BandSpec
 
 WAVELENGTHS_UM = (0.4924, 0.5598, 0.6646, 0.7041, 0.7405, 0.7828, 0.8328, 0.8647, 1.6137, 2.2024)
 """The ten reflectances: the centres of Sentinel-2's bands of 10 and 20 m."""
 _FWHM_UM = (0.066, 0.036, 0.031, 0.015, 0.015, 0.020, 0.106, 0.021, 0.091, 0.175)
 """Their widths: what they measure of a spectrum."""
 
-# Surface reflectance, shifted and scaled as `normalise` does, over nine training places:
+REFLECTANCE_SHIFT, REFLECTANCE_SCALE = 0.18, 0.15
+"""What normalises reflectance."""
+# Normalised surface reflectance over nine training places:
 # python -m tests.benchmarks.spectral_prior DATA
 _MEAN = (-0.729, -0.531, -0.555, -0.202, 0.604, 0.922, 0.972, 1.080, 0.352, -0.155)
 _SD = (0.540, 0.503, 0.601, 0.559, 0.713, 0.867, 0.901, 0.898, 0.688, 0.638)
@@ -69,6 +78,36 @@ def told_by(bands: Tensor) -> Told:
     """
     table = tuple(tuple(row) for row in bands.detach().cpu().tolist())
     return Told(*(z.to(bands) for z in _told(table)))
+
+
+def reflectances(measured: np.ndarray, bands: Sequence[BandSpec]) -> tuple[np.ndarray, np.ndarray]:
+    """The ten reflectances at `WAVELENGTHS_UM` under measured ones, and how sure they are.
+
+    Parameters
+    ----------
+    measured : numpy.ndarray, shape (..., C)
+        Surface reflectance, nothing missing.
+    bands : sequence of BandSpec
+        Of kind ``"reflectance"``.
+
+    Returns
+    -------
+    mean : numpy.ndarray, shape (..., 10)
+    sd : numpy.ndarray, shape (10,)
+        One standard deviation; the same for every spectrum.
+
+    Examples
+    --------
+    >>> from georeset_lab.data.sensors import sensor
+    >>> l8 = [b for b in sensor("landsat-8-l2").bands if b.kind == "reflectance"]
+    >>> mean, sd = reflectances(np.array([0.03, 0.04, 0.07, 0.05, 0.35, 0.18, 0.09]), l8)
+    >>> mean[[3, 7]].round(2).tolist(), bool(sd[3] > sd[7])  # the red edge, which Landsat lacks, and the near infrared
+    ([0.1, 0.35], True)
+    """
+    told = told_by(torch.from_numpy(band_table(bands)))
+    z = (torch.from_numpy(np.asarray(measured, np.float32)) - REFLECTANCE_SHIFT) / REFLECTANCE_SCALE
+    mean = (z @ told.weight.T + told.constant) * REFLECTANCE_SCALE + REFLECTANCE_SHIFT
+    return mean.numpy(), ((1 - told.share) * torch.tensor(_SD) * REFLECTANCE_SCALE).numpy()
 
 
 @lru_cache(maxsize=512)

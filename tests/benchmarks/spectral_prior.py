@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from georeset_lab.data.scene import Scene
-from georeset_lab.models.spectrum import WAVELENGTHS_UM
+from georeset_lab.models.spectrum import REFLECTANCE_SCALE, REFLECTANCE_SHIFT, WAVELENGTHS_UM
 from georeset_lab.train.crops import reference_modalities
 from georeset_lab.train.recipe import load_recipe
 
 _PIXELS, _DATES, _CLEAR = 20_000, 6, 0.2
 _SNOW, _SNOW_WEIGHT = 1.5, 0.1
 """Mean of the first band, normalised, above which a place lies under snow; and its weight."""
-_SHIFT, _SCALE = 0.18, 0.15
 
 
 def spectra(scene: Scene, seed: int = 0) -> np.ndarray:
@@ -41,7 +40,7 @@ def spectra(scene: Scene, seed: int = 0) -> np.ndarray:
         if np.isfinite(x).all(1).mean() > _CLEAR:
             parts.append(x[np.isfinite(x).all(1)])
     found = np.concatenate(parts)
-    return (rng.permutation(found)[:_PIXELS] - _SHIFT) / _SCALE
+    return (rng.permutation(found)[:_PIXELS] - REFLECTANCE_SHIFT) / REFLECTANCE_SCALE
 
 
 def main(data: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_map_is_on_the_grid_of_the_pixels(shape):
     assert emb.scene is s
 
 
-@pytest.mark.parametrize("pixel", [10.0, 30.0, 0.3, 7.3])
+@pytest.mark.parametrize("pixel", [10.0, 5.0, 0.3, 7.3])
 def test_cells_lie_at_multiples_of_their_size_in_the_crs(pixel):
     where = grid((50, 40), pixel, x0=600_000.0 + 7 * pixel, y0=5_000_000.0)
     emb = put(scene(modality(texture((50, 40)), where)), tile_cells=4)
@@ -100,7 +100,14 @@ def test_pixels_that_are_not_square_work():
     where = GeoBox((30, 20), Affine(20, 0, 600_000, 0, -10, 5_000_000), UTM)
     emb = put(scene(modality(texture((30, 20)), where)))
     assert emb.grid == where
-    assert values(emb, 6)[0, 0] == pytest.approx(6 * np.sqrt(200))
+    assert values(emb, 6)[0, 0] == pytest.approx(60)
+
+
+@pytest.mark.parametrize(("pixel", "cell"), [(2.0, 12.0), (10.0, 60.0), (30.0, 60.0), (60.0, 60.0), (250.0, 250.0)])
+def test_cells_are_the_same_ground_for_all_sensors_between_10_and_60_m(pixel, cell):
+    emb = put(scene(modality(texture((6, 6)), grid((6, 6), pixel))))
+    assert values(emb, 6)[0, 0] == pytest.approx(cell)
+    assert emb.grid.shape == (6, 6)
 
 
 # -- several modalities and resolutions ---------------------------------------------------------------------------

@@ -81,7 +81,9 @@ def test_a_clean_view_is_encoded_as_its_target_before_any_training(
     s2, _ = batches[0]
     table = torch.from_numpy(band_table(s2.bands))
     pixels, points = torch.from_numpy(s2.pixels), torch.from_numpy(s2.points)
-    said = encoder.crops(pixels, table, cell_m=60.0, day_of_year=torch.full(pixels.shape[:2], 180.0), points=points).pixels
+    said = encoder.crops(
+        pixels, table, cell_m=60.0, day_of_year=torch.full(pixels.shape[:2], 180.0), points=points
+    ).pixels
     n = 32 - targets.sizes["teacher"]
     target, known = (z[..., :n] for z in targets((s2,)))
     assert known.float().mean() > 0.5
