@@ -10,6 +10,7 @@ import numpy as np
 
 from georeset_lab.embed.conformal import ALPHA, SetRule, coverage, fit_sets
 from georeset_lab.embed.metrics import scores
+from georeset_lab.embed.one_thread import one_blas_thread
 from georeset_lab.embed.probe_fit import PENALTIES, LinearFit, fit_linear, fit_path, fit_temperature, shrinkage, softmax
 
 __all__ = ["CrossFit", "Features", "cross_fit", "usual_temperature"]
@@ -100,6 +101,7 @@ class CrossFit:
     """(K,) int: held-out labels of each class."""
 
 
+@one_blas_thread()
 def cross_fit(
     features: Features,
     y: np.ndarray,

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from georeset_lab.embed.one_thread import one_blas_thread
 from georeset_lab.embed.probe_laplace import weight_spread
 
 __all__ = ["PENALTIES", "LinearFit", "fit_linear", "fit_path", "fit_temperature", "shrinkage", "softmax"]
@@ -170,6 +171,7 @@ def fit_linear(
     return fit_path(x, y, weight, penalties=(penalty,), n_classes=n_classes, center=center, scale=scale)[0]
 
 
+@one_blas_thread()
 def fit_path(
     x: np.ndarray,
     y: np.ndarray,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from georeset_lab.embed.one_thread import one_blas_thread
+
 __all__ = ["weight_spread"]
 
 _INTERCEPT_PRECISION = 1e-2  # prior of an intercept in the Hessian: N(0, 10^2) logits; the fit itself leaves it free
 
 
+@one_blas_thread()
 def weight_spread(z: np.ndarray, proba: np.ndarray, penalty: float) -> np.ndarray:
     """Roots (K, D + 1, D + 1) of the covariance of each class's weights and intercept: R_k^T R_k.
 

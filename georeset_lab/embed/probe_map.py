@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from georeset_lab.embed.conformal import SetRule
 from georeset_lab.embed.locate import grid_coords
+from georeset_lab.embed.one_thread import one_blas_thread
 from georeset_lab.embed.probe_doubt import CAUSES, share_doubt
 from georeset_lab.embed.probe_fit import LinearFit, shrinkage
 from georeset_lab.embed.unlike import UnlikeRule
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from georeset_lab.embed.embeddings import Embeddings
+    from georeset_lab.embed.fused import Index
     from georeset_lab.embed.probe_model import Probe
 
 __all__ = ["as_dataset", "predict_map"]
 
 CHUNK_PIXELS = 1 << 13
 """Pixels at once: what is computed for them stays in the cache."""
+THREADED_PIXELS = 200_000
+"""Maps from this size on are worth several threads."""
+MAX_THREADS = 4
 
 
 class _Kind(NamedTuple):
@@ -76,7 +83,9 @@ def predict_map(probe: Probe, emb: Embeddings, *, uncertainty: bool, leave_out: 
     for name in names:
         kind = VARIABLES[name]
         maps[name] = np.full((len(probe.classes_), n) if kind.by_class else n, kind.nothing, kind.dtype)
-    for index, mean, variance, observed in emb.blocks():
+
+    def fill(block: tuple[Index, np.ndarray, np.ndarray, np.ndarray]) -> None:
+        index, mean, variance, observed = block
         where, x, v = index, mean, variance
         if not observed.all():  # else no copy is needed
             pixels = np.arange(index.start, index.stop) if isinstance(index, slice) else index
@@ -87,12 +96,28 @@ def predict_map(probe: Probe, emb: Embeddings, *, uncertainty: bool, leave_out: 
             found = chunk.predict(x[part], v[part] if uncertainty else None, spreads="weight_uncertainty" in maps)
             for name in maps:
                 maps[name][..., at] = found[name].T
+
+    with one_blas_thread():
+        _each(fill, emb)
     maps = {name: values.reshape(*values.shape[:-1], *emb.shape) for name, values in maps.items()}
     plain = {k: v for k, v in probe.provenance_.items() if isinstance(v, str | int | float | list)}
     attrs = {**plain, "classes": list(probe.classes_), "penalty": probe.penalty_, "temperature": probe.temperature_}
     if uncertainty:
         attrs["sets"] = probe.set_note_
     return as_dataset(emb, probe.classes_, maps, attrs)
+
+
+def _each(fill: Callable[[Any], None], emb: Embeddings) -> None:
+    """Do something with every block; of a large map in memory on several cores, for what is not in memory is read first."""
+    threads = min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_THREADS
+    )
+    if threads == 1 or not emb.fits_memory or emb.shape[0] * emb.shape[1] < THREADED_PIXELS:
+        for block in emb.blocks():
+            fill(block)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, emb.blocks()))
 
 
 def as_dataset(

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from georeset_lab.embed.one_thread import one_blas_thread
+
 __all__ = ["solve"]
 
 MAX_PRECONDITIONED = 256
@@ -20,6 +22,7 @@ _MAX_ITER = 300
 _MEMORY = 10
 
 
+@one_blas_thread()
 def solve(
     z: np.ndarray,
     y: np.ndarray,

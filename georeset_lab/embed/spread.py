@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import itertools
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,8 @@ def spread(
     A tile of a worker that died is given to another. Any exception (Ctrl-C too) withdraws what has not begun; tiles
     that were answered are kept.
     """
+    if not tiles:
+        return
     from distributed import as_completed
 
     from georeset_lab import __version__
@@ -146,7 +149,9 @@ def spread(
             chunks = [] if isinstance(sink, MemorySink) else sink.lacking(tile)
             windows = {n: _window(job, n, tile) for n in shipped}
             key = f"encode-tile-{token}-{tile.index[0]}-{tile.index[1]}"
-            future = client.submit(encode_tile, parcel, tile, chunks, windows, key=key, pure=False)
+            with warnings.catch_warnings():  # pixels in memory have to travel; only a user of dask could do otherwise
+                warnings.filterwarnings("ignore", "Sending large graph")
+                future = client.submit(encode_tile, parcel, tile, chunks, windows, key=key, pure=False)
             flying[future] = tile, chunks
             return future
 
@@ -160,9 +165,10 @@ def spread(
                 for following in itertools.islice(waiting, max(_room(client) - len(flying), 0)):
                     answers.add(start(following))
         except BaseException:
-            for future, (tile, chunks) in flying.items():
-                if future.status == "finished":
-                    _keep(sink, tile, chunks, future.result())
+            with suppress(Exception):  # the first error is the one to tell
+                for future, (tile, chunks) in flying.items():
+                    if future.status == "finished":
+                        _keep(sink, tile, chunks, future.result())
             raise
         finally:
             client.cancel(list(flying), force=True)

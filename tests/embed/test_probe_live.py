@@ -347,3 +347,27 @@ def test_a_click_on_a_quarter_million_pixels_takes_a_moment():
     start = time.process_time()
     assert live.update(labels) is not None
     assert time.process_time() - start < 0.1
+
+
+def test_a_large_map_is_the_same_by_several_threads(monkeypatch):
+    import threading
+
+    from georeset_lab.embed import fused, probe_map
+
+    emb, truth = planted()
+    live = LiveProbe()
+    live.fit(emb, clicks(truth))
+    before, names = live.uncertainty(), set()
+    predict = probe_map._Chunk.predict
+
+    def seen(self, *args, **options):
+        names.add(threading.current_thread().name)
+        time.sleep(0.01)
+        return predict(self, *args, **options)
+
+    monkeypatch.setattr(probe_map._Chunk, "predict", seen)
+    monkeypatch.setattr(probe_map, "THREADED_PIXELS", 1)
+    monkeypatch.setattr(probe_map.os, "sched_getaffinity", lambda _: range(3), raising=False)
+    monkeypatch.setattr(fused, "BLOCK_PIXELS", 5 * SIDE)
+    assert live.uncertainty().identical(before)
+    assert len(names) == 3
