@@ -152,10 +152,11 @@ def test_a_cluster_gives_what_one_process_does(client, tmp_path, stored, dtype):
 @pytest.mark.slow
 def test_modalities_in_memory_of_other_grids_and_masks_are_spread_too(client, monkeypatch):
     monkeypatch.setattr(spreading, "_GRAPH_BYTES", 0)  # the parcel is laid out as a large one
-    masked = scene(modality(texture(SHAPE, dates=2, seed=4), times=["2020-01-11", "2020-02-01"]))
-    masked = masked.with_mask("s2", np.indices(SHAPE)[0] < 30)
-    s = scene(masked["s2"], modality(texture((40, 48)), grid((40, 48), 30.0), name="l8"))
-    for options in ({}, {"resolution_m": 30}, {"cell_m": 90.0}, {"per": "date"}):
+    shape = (60, 72)
+    masked = scene(modality(texture(shape, dates=2, seed=4), times=["2020-01-11", "2020-02-01"]))
+    masked = masked.with_mask("s2", np.indices(shape)[0] < 20)
+    s = scene(masked["s2"], modality(texture((20, 24)), grid((20, 24), 30.0), name="l8"))
+    for options in ({"per": "date"}, {"resolution_m": 30, "cell_m": 90.0}):
         here, there = (put(s, client=c, **options) for c in (None, client))
         pairs = [(here, there)] if "per" not in options else [(here[d], there[d]) for d in here]
         for a, b in pairs:
