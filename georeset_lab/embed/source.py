@@ -126,12 +126,17 @@ class Source:
         if self._resample is None:
             return self._pixels(rows, cols)
         src_rows, src_cols = self._resample.footprint(rows, cols)
-        shape = (rows.size, cols.size, len(self.dates), len(self.modality.bands))
-        total, amount = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        layers = (len(self.dates), len(self.modality.bands))
+        total = np.zeros((rows.size, cols.size, *layers), np.float32)
+        amount = np.zeros((rows.size, cols.size, 1, 1), np.float32)
         if src_rows.size and src_cols.size:
             values = np.moveaxis(self._pixels(src_rows, src_cols), (2, 3), (0, 1))
             seen = np.isfinite(values)
-            self._resample.add(total, np.where(seen, values, np.float32(0)), src_rows, src_cols, rows, cols)
+            if seen.all():  # the usual case: pixels are counted once for all layers
+                seen = np.ones((*values.shape[:2], 1, 1), bool)
+            else:
+                values, amount = np.where(seen, values, np.float32(0)), np.zeros_like(total)
+            self._resample.add(total, values, src_rows, src_cols, rows, cols)
             self._resample.add(amount, seen.astype(np.float32), src_rows, src_cols, rows, cols)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.moveaxis(total / amount, (0, 1), (2, 3))
