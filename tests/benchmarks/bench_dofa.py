@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_dofa [TILES_ACROSS] [ROUNDS]
 
-One date of simulated Sentinel-2, mirrored to the size, twelve bands of 10 m. DOFA-small (torchgeo's own code, random weights: only time is
-compared; tiles of 224 pixels side by side, already in memory) gives a vector every 160 m. Ours, from the scene to the
-embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m. Rows are measured in turn and the best
-of each is taken, so that a busy neighbour meets all of them.
+One date of simulated Sentinel-2, mirrored to the size, twelve bands of 10 m. DOFA-small (torchgeo's own code, random
+weights: only time is compared; tiles of 224 pixels side by side, already in memory) gives a vector every 160 m. Ours,
+from the scene to the embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m. Rows are measured
+in turn and the best of each is taken, so that a busy neighbour meets all of them.
 """
 
 from __future__ import annotations
