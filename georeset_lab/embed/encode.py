@@ -114,8 +114,10 @@ def encode(
     dtype : {"float16", "float32", "int8"}
         How the result is held.
     cell_m : float, optional
-        Side of the ground square that one context token stands for, instead of six pixels of each modality. Pixels are
-        repeated or averaged, so that a cell is 6 x 6 samples of ``cell_m / 6``.
+        Side of the ground square that a texture and a share of the context stand for. By default 60 m for pixels of 10 to
+        60 m, the same for all sensors; six pixels for finer ones, one for coarser. Pixels are repeated or averaged, so
+        that a cell is 6 x 6 samples of ``cell_m / 6``. A larger cell is quicker: 180 m takes a ninth of the time of 60 m
+        and is what six pixels of Landsat are.
     per : {"date"}, optional
         Encode each day by itself instead of all dates of a modality together. What has no date (a DEM) joins each.
     device : str
