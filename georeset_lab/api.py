@@ -147,7 +147,8 @@ def encode(
     dtype : {"float32", "float16", "int8"}
         How embeddings are stored.
     cell_m : float, optional
-        Ground width of the cell that one context token stands for.
+        Side of the ground square that a texture and a share of the context stand for; by default 60 m for pixels of 10
+        to 60 m. 180 m is quicker: a ninth of the time.
     per : {"date"}, optional
         One map for each date, in a dictionary by date, rather than one for the span.
     device : str

@@ -17,6 +17,7 @@ from georeset_lab.embed.expert import Form, Quantization
 from georeset_lab.embed.layout import Layout, Tile
 from georeset_lab.embed.manifest import (
     JOURNAL,
+    MANIFEST,
     Journal,
     Seal,
     check_chunks,
@@ -181,7 +182,8 @@ class TileStore:
             os.rename(self._root, self.path)  # complete from here on; what follows only tidies up
             fsync_path(self.path.parent)
             self._lock.close()
-            for stray in [self.path / JOURNAL, self.path / LOCK, *self.path.rglob("*.partial")]:
+            strays = [*self.path.rglob("*.partial"), *self.path.glob(f".{MANIFEST}.*")]  # of writers that were killed
+            for stray in [self.path / JOURNAL, self.path / LOCK, *strays]:
                 stray.unlink(missing_ok=True)
         return open_embeddings(self.path)
 

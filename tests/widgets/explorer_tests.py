@@ -58,7 +58,7 @@ class ExplorerTests:
         person.wait("explorer.state.tool == 'label'")
         person.add_class("field")
         person.polygon([(20, 20), (20, 50), (40, 50), (40, 20)])
-        person.wait("len(explorer.labeller.book.items) == 1")
+        person.wait("len(explorer.labeller.labels['features']) == 1")
         inside = person.look("explorer.state.pixels_in(explorer.labeller.labels['features'][0]['geometry']).tolist()")
         rows, cols = np.divmod(inside, COLS)
         assert len(inside) == pytest.approx(20 * 30, rel=0.08)
