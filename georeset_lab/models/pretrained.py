@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from georeset_lab.errors import BandMismatch, CheckpointError
 from georeset_lab.files import sha256
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.spectrum import WAVELENGTHS_UM
+from georeset_lab.models.spectrum import FWHM_UM, WAVELENGTHS_UM
 from georeset_lab.models.vit import blend_windows, split_windows
 
 GALILEO = "galileo-nano"
@@ -41,7 +41,6 @@ _GROUPS = {
     "NDVI": (12,),
 }
 _RED, _NIR, _NDVI = 4, 8, 12
-_WIDTHS_UM = (0.066, 0.036, 0.031, 0.015, 0.015, 0.020, 0.106, 0.021, 0.091, 0.175)
 _KIND_VV, _KIND_VH = 3, 4  # codes of `band_table`
 _NO_MONTH = 5
 """June, where the date is not known: the weights have no code for it."""
@@ -251,7 +250,7 @@ def inputs(x: Tensor, bands: Tensor) -> Tensor:
         if int(kind) in (_KIND_VV, _KIND_VH):
             out[:, int(kind) - _KIND_VV] = x[:, i]
         elif int(kind) == 0:
-            for k, (c, w) in enumerate(zip(WAVELENGTHS_UM, _WIDTHS_UM, strict=True)):
+            for k, (c, w) in enumerate(zip(WAVELENGTHS_UM, FWHM_UM, strict=True)):
                 if abs(centre - c) < 0.006 + 0.1 * w and 0.5 < width / w < 2.0:
                     out[:, 2 + k] = x[:, i] * 1e4
     if not bool(torch.isfinite(out).any()) and bool(torch.isfinite(x).any()):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WAVELENGTHS_UM = (0.4924, 0.5598, 0.6646, 0.7041, 0.7405, 0.7828, 0.8328, 0.8647, 1.6137, 2.2024)
 """The ten reflectances: the centres of Sentinel-2's bands of 10 and 20 m."""
-_FWHM_UM = (0.066, 0.036, 0.031, 0.015, 0.015, 0.020, 0.106, 0.021, 0.091, 0.175)
+FWHM_UM = (0.066, 0.036, 0.031, 0.015, 0.015, 0.020, 0.106, 0.021, 0.091, 0.175)
 """Their widths: what they measure of a spectrum."""
 
 REFLECTANCE_SHIFT, REFLECTANCE_SCALE = 0.18, 0.15
@@ -101,8 +101,8 @@ def reflectances(measured: np.ndarray, bands: Sequence[BandSpec]) -> tuple[np.nd
     >>> from georeset_lab.data.sensors import sensor
     >>> l8 = [b for b in sensor("landsat-8-l2").bands if b.kind == "reflectance"]
     >>> mean, sd = reflectances(np.array([0.03, 0.04, 0.07, 0.05, 0.35, 0.18, 0.09]), l8)
-    >>> mean[[3, 7]].round(2).tolist(), bool(sd[3] > sd[7])  # the red edge, which Landsat lacks, and the near infrared
-    ([0.1, 0.35], True)
+    >>> [f"{mean[i]:.2f} +- {sd[i]:.3f}" for i in (3, 7)]  # the red edge, which Landsat lacks, and the near infrared
+    ['0.11 +- 0.020', '0.35 +- 0.006']
     """
     told = told_by(torch.from_numpy(band_table(bands)))
     z = (torch.from_numpy(np.asarray(measured, np.float32)) - REFLECTANCE_SHIFT) / REFLECTANCE_SCALE
@@ -149,7 +149,7 @@ def place_and_spread(bands: Tensor) -> tuple[Tensor, Tensor]:
 def _measured(bands: Tensor) -> tuple[Tensor, Tensor]:
     """How each band mixes the ten (C, 10), and the variance of its noise (C,)."""
     ten = torch.zeros(len(WAVELENGTHS_UM), 4, dtype=bands.dtype)
-    ten[:, 0], ten[:, 1] = torch.tensor(WAVELENGTHS_UM), torch.tensor(_FWHM_UM)
+    ten[:, 0], ten[:, 1] = torch.tensor(WAVELENGTHS_UM), torch.tensor(FWHM_UM)
     anchors, widths = (z[:, 0] for z in place_and_spread(ten))
     place, spread = place_and_spread(bands)
     excess = (spread**2 - (_weights(place, anchors) @ widths) ** 2).clamp_min(0.0).sqrt()

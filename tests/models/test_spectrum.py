@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
+from georeset_lab.data import ground
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
+from georeset_lab.models import spectrum
 from georeset_lab.models.spectrum import WAVELENGTHS_UM, prior, told_by
 
 SPECTRA = "spechomo-matched-spectra/matched_spectra_9scenes_x1000.npz"
@@ -20,6 +24,13 @@ TEN = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11)
 
 def _table(name: str) -> torch.Tensor:
     return torch.from_numpy(band_table([b for b in sensor(name).bands if b.kind == "reflectance"]))
+
+
+@pytest.mark.parametrize("module", [spectrum, ground])
+def test_the_examples_hold(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0
 
 
 def test_the_prior_is_a_covariance() -> None:
