@@ -105,8 +105,8 @@ def bench(name: str, notebooks: Notebooks) -> None:
     rows, cols = ask(page, "list(explorer.state.shape)")
     rng = np.random.default_rng(0)
 
-    def somewhere() -> tuple[float, float]:
-        return person.place(*(int(n * rng.uniform(0.3, 0.7)) for n in (rows, cols)))
+    def pixel() -> tuple[int, int]:
+        return int(rows * rng.uniform(0.3, 0.7)), int(cols * rng.uniform(0.3, 0.7))
 
     dim = ask(page, "explorer.state.emb.dim")
     print(f"\n{name}: {rows} x {cols} pixels x {dim} dimensions; load {os.getloadavg()[0]:.1f}")
@@ -124,7 +124,7 @@ def bench(name: str, notebooks: Notebooks) -> None:
 
     person.open("Similar places")
     for _ in range(REPEATS + 1):
-        x, y = somewhere()
+        x, y = person.place(*pixel())
         times.setdefault("click", []).append(waited(page, lambda x=x, y=y: page.mouse.click(x, y)))
         wait_for(page, IDLE)
     report("click", GOALS_MS[name]["click"])
@@ -136,17 +136,18 @@ def bench(name: str, notebooks: Notebooks) -> None:
             wait_for(page, f"explorer.labeller.book.counts[{kind!r}] == {k + 1}")
     wait_for(page, f"explorer.state.prediction is not None and {IDLE}", timeout_s=300)
     shown = {"label": "label", "causes": "cause"}
-    for (
-        what,
-        layer,
-    ) in shown.items():  # the map that is shown is that of the classes, then that of their causes of doubt
+    for what, layer in shown.items():  # the map that is shown: first the classes, then their causes of doubt
         person.open("Labels")
         person.do(f"explorer.map.layer = {layer!r}")
         wait_for(page, IDLE)
-        for k in range(REPEATS + 1):
-            person.do(f"explorer.labeller.chosen = {('one', 'two')[k % 2]!r}")
+        for _ in range(REPEATS + 1):
+            # The class that the map does not show there: a label that changes nothing makes no new picture.
+            row, col = pixel()
+            code = f"explorer.state.prediction['label'].values[{row}, {col}]"
+            guess = ask(page, f"str(explorer.state.prediction['class'].values[{code}])")
+            person.do(f"explorer.labeller.chosen = {'two' if guess == 'one' else 'one'!r}")
             many = ask(page, "len(explorer.labeller.book.items)")
-            x, y = somewhere()
+            x, y = person.place(row, col)
             times.setdefault(what, []).append(waited(page, lambda x=x, y=y: page.mouse.click(x, y)))
             wait_for(page, f"len(explorer.labeller.book.items) == {many + 1}")
             wait_for(page, f"'cause' in explorer.state.prediction and {IDLE}", timeout_s=300)
