@@ -16,6 +16,7 @@ from typing import Any
 from georeset_lab.evaluate import partial_report
 from georeset_lab.evaluate.cache import code_identity, kept, row_key
 from georeset_lab.evaluate.calibrate import calibrated
+from georeset_lab.evaluate.claims import claims
 from georeset_lab.evaluate.missing import missing
 from georeset_lab.evaluate.planted import run_planted
 from georeset_lab.evaluate.retrieval import retrieval
@@ -27,10 +28,11 @@ from georeset_lab.files import sha256, write_atomic
 from georeset_lab.train.critics import CONTRASTS
 
 SEEDS = (0, 1, 2, 3, 4)
-PARTS = ("corruption", "clouds", "retrieval", "missing", "calibration")
+PARTS = ("corruption", "clouds", "retrieval", "missing", "claims", "calibration")
 _SETS = (*SETS, "eolearn-testeopatch")
 _MEASURES = (
     "calibrate",
+    "claims",
     "corrupt",
     "fusing",
     "missing",
@@ -162,6 +164,7 @@ def _encoders(rows: list[Row], data: Path, places: Places, *, draws: int) -> Ite
             "retrieval": lambda r=row: retrieval(load(r), places.test),  # type: ignore[misc]
             "missing": lambda r=row: missing(load(r), data, draws=draws),  # type: ignore[misc]
             "calibration": lambda r=row: calibrated(load(r), places.test, places.other),  # type: ignore[misc]
+            "claims": lambda r=row: claims(load(r), places.test),  # type: ignore[misc]
         }
         for part in PARTS:
             yield ("encoders", name, part), [part, row.name, row.seed, row.identity, draws, n, files], make[part]

@@ -38,6 +38,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
         _clouds(encoders),
         _retrieval(encoders),
         _missing(encoders),
+        _claims(encoders),
         _calibration(encoders),
     ]
     about = numbers["about"]
@@ -170,6 +171,20 @@ def _calibration(found: Mapping[str, Any]) -> str:
             ])  # fmt: skip
     head = ["encoder", "Gaussian", "slope", "before scaling", "scale", "error of top / bottom tenth", "Spearman"]
     return "## Realised against predicted error; the scale is fitted on other places\n\n" + _table(head, rows)
+
+
+def _claims(found: Mapping[str, Any]) -> str:
+    rows = []
+    for name, parts in found.items():
+        for sensor, blocks in parts["claims"].items():
+            for block, mine in blocks.items():
+                predicted, realised, prior = (np.asarray(mine[k]) for k in ("predicted", "realised", "prior"))
+                ratio = np.exp(np.log(realised / predicted).mean())
+                cells = [f"{np.median(z):.2f}" for z in (predicted, realised, prior)]
+                rows.append([name, sensor, block, *cells, f"{ratio:.2f}"])
+    head = ["encoder", "sensor", "block", "predicted", "realised", "saying nothing", "realised / predicted"]
+    lead = "## What each sensor claims of each block, against clean views of all sensors (squared error, median of places)\n\n"
+    return lead + _table(head, rows)
 
 
 def _families(found: Mapping[str, Any]) -> dict[str, list[Any]]:

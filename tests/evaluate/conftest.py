@@ -6,6 +6,7 @@ And made-up windows with a tiny encoder, for the measures of the uncertainty.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,7 @@ def series() -> Windows:
 def measured(model: Model, windows: Windows, others: Windows, series: Windows) -> dict[str, Any]:
     """What the measures that need no real scene say of the tiny encoder, made three times as sure for calibration."""
     from georeset_lab.evaluate import calibrate, retrieval, robust
+    from georeset_lab.evaluate.claims import claims
     from georeset_lab.models.fusion import Gaussian
 
     with pytest.MonkeyPatch.context() as patch:
@@ -136,6 +138,7 @@ def measured(model: Model, windows: Windows, others: Windows, series: Windows) -
     return {
         "corruption": robust.corruption(model, windows, series),
         "retrieval": retrieval.retrieval(model, windows),
+        "claims": claims(replace(model, card={"objective": "predict"}), windows),
         "calibrated": calibrated,
     }
 

@@ -185,7 +185,7 @@ def of_missing(draws):
     return dict.fromkeys(fusing.FUSIONS, rest)
 
 
-MEASURES = ("corruption", "real_clouds", "retrieval", "missing", "calibrated")
+MEASURES = ("corruption", "real_clouds", "retrieval", "missing", "claims", "calibrated")
 ROWS = [Row("pmi", seed=s, source=f"pmi-seed{s}", identity=f"hash{s}") for s in (0, 1)]
 ROWS += [Row("untrained", seed=0), Row("mine", source="mine", identity="hash-mine")]
 NAMES = ["our encoder, PMI, seed 0", "our encoder, PMI, seed 1", "mine"]
@@ -218,6 +218,7 @@ def toys(monkeypatch, tmp_path, model, windows, others, series, measured):
 
     stub("corruption", windows, series)
     stub("retrieval", windows)
+    stub("claims", windows)
     stub("calibrated", windows, others)
     clouds = {"auroc": 0.9, "cloudy": 0.4, "by_date": {"2015-07-11": 0.3, "2015-07-31": 0.8}}
     monkeypatch.setattr(partial, "real_clouds", lambda model, data: clouds)
@@ -267,6 +268,7 @@ def test_a_run_writes_both_files_and_every_table_has_a_row_for_every_encoder(toy
     assert [f for f in families if f"**{f}**" in text] == families
     assert table_rows(text, "Real clouds in Slovenia") == NAMES
     assert table_rows(text, "Radar finds its optical twin") == [n for n in NAMES for _ in retrieval.LEVELS]
+    assert table_rows(text, "What each sensor claims") == [n for n in NAMES for _ in range(3 * 4)]
     assert table_rows(text, "Realised against predicted error") == [n for n in NAMES for _ in range(2)]
     assert [name for name in NAMES if f"**{name}**" in text] == NAMES
     assert text.count("| product |") == len(NAMES)
@@ -311,7 +313,7 @@ def test_seeds_of_a_family_are_shown_as_mean_and_spread():
 
 def test_a_second_run_reads_every_number_back_and_writes_the_same(toys, tmp_path, monkeypatch):
     one = evaluate(toys, tmp_path / "out")
-    assert len(list((tmp_path / "out" / "parts").glob("*.json"))) == 2 * 3 + 3 * 5
+    assert len(list((tmp_path / "out" / "parts").glob("*.json"))) == 2 * 3 + 3 * 6
     forbid(monkeypatch, *MEASURES, "load", "run_planted")
     two = evaluate(toys, tmp_path / "out")
     assert two.markdown == one.markdown
@@ -330,7 +332,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(toys, tmp_path, monkeypatch
     assert calls == list(MEASURES[:-1])
     monkeypatch.setattr(partial, "calibrated", real)
     evaluate(toys, tmp_path / "out")
-    assert calls[4:] == ["calibrated", *MEASURES, *MEASURES]
+    assert calls[5:] == ["calibrated", *MEASURES, *MEASURES]
 
 
 def test_a_damaged_number_is_computed_again(toys, tmp_path, monkeypatch):
@@ -354,7 +356,7 @@ def test_what_changed_is_computed_anew(toys, tmp_path, monkeypatch, what):
     if what == "code":
         monkeypatch.setattr(partial, "code_identity", lambda *_: "another")
     evaluate(toys, tmp_path / "out")
-    assert len(calls) == (5 if what == "weights" else 15)
+    assert len(calls) == (6 if what == "weights" else 18)
 
 
 def test_quick_asks_for_less(toys, tmp_path, monkeypatch):
