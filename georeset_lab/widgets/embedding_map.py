@@ -7,6 +7,7 @@ leafmap that they lie on is in ``map_canvas.py``.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ class EmbeddingMap(ipw.VBox):
     def __init__(self, state: Exploration, *, height: str = HEIGHT) -> None:
         self.state = state
         self.source = LayerSource(state)
+        # Reading a store may take long; the rest is done when the widgets of the map are made.
+        first = state.ahead(self.source.first) if state.emb.in_memory else self.source.first
         self.canvas = MapCanvas(grid_view(state.emb.grid, max_pixels=1), height=height)
         self.shown: Layer | None = None
         self._ticket = 0
@@ -70,7 +73,7 @@ class EmbeddingMap(ipw.VBox):
         super().__init__(children=rows, layout=ipw.Layout(width="100%", min_width="0"))
         self.add_class("gr-map")
         self._link()
-        self._first()
+        self._first(first)
 
     @property
     def map(self) -> Any:
@@ -110,7 +113,8 @@ class EmbeddingMap(ipw.VBox):
         self.controls.clear.on_click(lambda _: setattr(state, "selected", None))
         canvas.on_click, canvas.on_shape = self._clicked, self._shape_drawn
         canvas.on_hover, canvas.on_leave = self._hover, self._leave
-        canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._send_again
+        canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._arrived
+        canvas.on_painted = self.state.first_picture.set
         self._heard = [
             ("similarity", self._similarity_changed), ("prediction", self._prediction_changed),
             ("present", lambda _: self._paint()), ("selected", self._selected), ("point", self._pointed),
@@ -120,7 +124,7 @@ class EmbeddingMap(ipw.VBox):
         self._selected()
         self._pointed()
 
-    def _first(self) -> None:
+    def _first(self, first: Callable[[], Layer]) -> None:
         """A coarse picture at once, then the layer in full; the scene below it."""
         if self.state.is_live:
             self.state.first_picture.clear()
@@ -130,20 +134,20 @@ class EmbeddingMap(ipw.VBox):
                 self._show(layer)
             self._paint()
 
-        self.state.run(self.source.first, then, doing="drawing the map")
+        self.state.run(first, then, doing="drawing the map", now=self.state.emb.in_memory)
         if self.state.scene is not None:
-            self.state.run(self.source.job(SCENE, self.axes), self._show_scene, doing="drawing the scene")
+            scene = self.source.job(SCENE, self.axes)
+            self.state.run(scene, self._show_scene, doing="drawing the scene", later=True)
         threading.Thread(target=self._look_for_network, daemon=True).start()
 
-    def _send_again(self) -> None:
-        """What a served page may have missed: what changed after it was written and before its browser listened."""
-        for overlay in (self.canvas.base, self.canvas.overlay, self.canvas.mask):
-            for layer in overlay.layers:
-                layer.send_state()
-        for widget in (self.controls.legend, self.controls.layer, self.controls.clear, *self.canvas.rings):
-            widget.send_state()
-        if self.shown is not None:
-            self.state.first_picture.set()
+    def _arrived(self) -> None:
+        """A browser shows the map. A served page may have missed what changed after it was written."""
+        if self.state.is_served:
+            for overlay in (self.canvas.base, self.canvas.overlay, self.canvas.mask):
+                for layer in overlay.layers:
+                    layer.send_state()
+            for widget in (self.controls.legend, self.controls.layer, self.controls.clear, *self.canvas.rings):
+                widget.send_state()
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -161,7 +165,8 @@ class EmbeddingMap(ipw.VBox):
         ticket = self._ticket
         ready = self.source.ready(self.layer, self.axes, self.class_colours)
         if ready is not None:
-            self._show(ready)
+            if ready is not self.shown:
+                self._show(ready)
             return
         job = self.source.job(self.layer, self.axes)
         self.state.run(job, lambda made: self._show(made) if ticket == self._ticket else None, doing="drawing the map")
@@ -169,8 +174,6 @@ class EmbeddingMap(ipw.VBox):
     def _show(self, layer: Layer) -> None:
         self.shown = layer
         self.canvas.overlay.show(layer.picture, layer.grid)
-        if self.canvas.is_shown:
-            self.state.first_picture.set()
         self.controls.legend.value = layer.legend
         if self._pointer is not None:
             self._hover(*self._pointer)

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from georeset_lab.embed.label_book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
-FIRST_PICTURE_S = 10.0
-"""Longest wait for the first picture of the map before the compiler is warmed up."""
-
 
 class LiveMap:
     """Fits a `LiveProbe` after each change of the labels or of the modalities, and sets ``state.prediction``.
@@ -57,7 +54,7 @@ class LiveMap:
 
     def _warm_up(self) -> None:
         """In a thread: numba takes half a second to import, which the first picture need not wait for."""
-        self.state.first_picture.wait(FIRST_PICTURE_S)
+        self.state.await_picture()
         from georeset_lab.embed.probe_kernels import warm_up
 
         warm_up()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TOOLS = ("look", "label", "similar")
 """What a click on the map means: show me this place, give it my label, find more like it."""
+FIRST_PICTURE_S = 10.0
+"""Longest wait for the first picture of the map, for what may come after it."""
 
 
 class Click(NamedTuple):
@@ -139,7 +142,15 @@ class Exploration(traitlets.HasTraits):
         if change["new"] and self.tool == "look":
             self.selected = self.pixels_in(change["new"])
 
-    def run(self, job: Callable[[], Any], done: Callable[[Any], None], *, doing: str = "") -> None:
+    def run(
+        self,
+        job: Callable[[], Any],
+        done: Callable[[Any], None],
+        *,
+        doing: str = "",
+        now: bool = False,
+        later: bool = False,
+    ) -> None:
         """Compute beside the interface, then hand the answer over where widgets may be changed.
 
         Parameters
@@ -150,6 +161,10 @@ class Exploration(traitlets.HasTraits):
             Gets the answer.
         doing : str
             Shown in `status` meanwhile.
+        now : bool
+            Wait for the answer here: for what `ahead` began before.
+        later : bool
+            Begin when the first picture of the map is on the screen, which it would slow down.
         """
         if doing:
             self.status = doing
@@ -163,21 +178,44 @@ class Exploration(traitlets.HasTraits):
                 done(answer)
 
         def work() -> None:
+            if later:
+                self.await_picture()
             try:
                 answer, error = job(), None
             except Exception as err:  # a thread has nobody else to tell
                 answer, error = None, err
-            self.deliver(lambda: finish(answer, error))
+            if now:
+                finish(answer, error)
+            else:
+                self.deliver(lambda: finish(answer, error))
 
-        if not self.is_live:
+        if now or not self.is_live:
             work()  # a script or a test: there is no loop that could hand anything over
         else:
             threading.Thread(target=work, daemon=True).start()
+
+    def ahead(self, job: Callable[[], Any]) -> Callable[[], Any]:
+        """Begin a job that takes a blink, beside what comes next; calling the result gives its answer, or raises."""
+        if not self.is_live:
+            return job
+        pool = ThreadPoolExecutor(max_workers=1)
+        answer = pool.submit(job)
+        pool.shutdown(wait=False)
+        return answer.result
+
+    def await_picture(self) -> None:
+        """Return when the first picture of the map is on the screen, or after `FIRST_PICTURE_S`; for threads."""
+        self.first_picture.wait(FIRST_PICTURE_S)
 
     @property
     def is_live(self) -> bool:
         """Whether somebody looks on while things are computed; not so in a script or a test."""
         return self._loop is not None or self.deliver != self._deliver
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the widgets belong to a page that is written first and whose browser listens later."""
+        return self.deliver != self._deliver
 
     def _deliver(self, call: Callable[[], None]) -> None:
         if self._loop is None or self._loop.is_closed():
