@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -19,7 +18,7 @@ from georeset_lab.data.points import is_points
 from georeset_lab.embed.warp import grid_view
 from georeset_lab.widgets.layer_source import AXES, PCA, SCENE, SIMILARITY, LayerSource
 from georeset_lab.widgets.map_canvas import HEIGHT, MapCanvas, network_is_there
-from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls
+from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls, as_note
 from georeset_lab.widgets.map_layers import MAPS, mask_picture
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class EmbeddingMap(ipw.VBox):
         state, canvas = self.state, self.canvas
         self._tool = traitlets.link((state, "tool"), (self.controls.tools, "value"))
         traitlets.link((self, "opacity"), (self.controls.opacity, "value"))
-        self._status = traitlets.dlink((state, "status"), (self.controls.status, "value"), _as_note)
+        self._status = traitlets.dlink((state, "status"), (self.controls.status, "value"), as_note)
         self.controls.layer.observe(self._chosen, "value")
         self.controls.ground.observe(self._ground_chosen, "value")
         for box in self.controls.dims:
@@ -114,7 +113,7 @@ class EmbeddingMap(ipw.VBox):
         canvas.on_click, canvas.on_shape = self._clicked, self._shape_drawn
         canvas.on_hover, canvas.on_leave = self._hover, self._leave
         canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._arrived
-        canvas.on_painted = self.state.first_picture.set
+        canvas.on_painted = state.see_picture
         self._heard = [
             ("similarity", self._similarity_changed), ("prediction", self._prediction_changed),
             ("present", lambda _: self._paint()), ("selected", self._selected), ("point", self._pointed),
@@ -127,7 +126,7 @@ class EmbeddingMap(ipw.VBox):
     def _first(self, first: Callable[[], Layer]) -> None:
         """A coarse picture at once, then the layer in full; the scene below it."""
         if self.state.is_live:
-            self.state.first_picture.clear()
+            self.state.painted.clear()
 
         def then(layer: Layer) -> None:
             if self.shown is None and self.layer == PCA:
@@ -160,7 +159,8 @@ class EmbeddingMap(ipw.VBox):
         self.controls.layer.value = self.layer
         self.controls.dim_row.layout.display = "flex" if self.layer == AXES else "none"
         if self.source.pending(self.layer):
-            return  # the last one stays until the new one is there
+            self.state.no_picture()  # the last one stays until the new one is there
+            return
         self._ticket += 1
         ticket = self._ticket
         ready = self.source.ready(self.layer, self.axes, self.class_colours)
@@ -173,7 +173,10 @@ class EmbeddingMap(ipw.VBox):
 
     def _show(self, layer: Layer) -> None:
         self.shown = layer
+        fine = self.canvas.overlay.layers[1]
+        before = fine.url
         self.canvas.overlay.show(layer.picture, layer.grid)
+        (self.state.expect_picture if fine.url != before else self.state.no_picture)()
         self.controls.legend.value = layer.legend
         if self._pointer is not None:
             self._hover(*self._pointer)
@@ -198,6 +201,8 @@ class EmbeddingMap(ipw.VBox):
         first = change["old"] is None and change["new"] is not None
         if first or self.layer in MAPS:
             self._turn_to("label" if first else self.layer)
+        else:
+            self.state.no_picture()
 
     def _turn_to(self, key: str) -> None:
         if key == self.layer:
@@ -281,20 +286,12 @@ class EmbeddingMap(ipw.VBox):
         found = self.state.click_at(*(self._snapped(lon, lat) or (lon, lat)))
         where = f"{abs(lat):.5f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.5f}° {'E' if lon >= 0 else 'W'}"
         if found is None:
-            self._read("no point here" if is_points(self.state.emb.grid) else "outside the map", where)
+            self.controls.read("no point here" if is_points(self.state.emb.grid) else "outside the map", where)
             return
         value = self.shown.text(found.row, found.col) if self.shown is not None else ""
         which = f"point {found.row}" if is_points(self.state.emb.grid) else f"row {found.row}, column {found.col}"
-        self._read(value or "no value here", f"{where} · {which}")
+        self.controls.read(value or "no value here", f"{where} · {which}")
 
     def _leave(self) -> None:
         self._pointer = None
-        self._read("")
-
-    def _read(self, value: str, where: str = "") -> None:
-        text = f'<div class="gr-read"><b>{escape(value)}</b><small>{escape(where)}</small></div>'
-        self.controls.reading.value = text if value else ""
-
-
-def _as_note(status: str) -> str:
-    return f'<div class="gr-note" role="status">{escape(status)}</div>' if status else ""
+        self.controls.read("")

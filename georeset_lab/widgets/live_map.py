@@ -76,7 +76,7 @@ class LiveMap:
 
         self._do(turn, first, self._classes)
 
-    def _do(self, turn: int, job: Callable[[], Any], done: Callable[[int, Any], None]) -> None:
+    def _do(self, turn: int, job: Callable[[], Any], done: Callable[[int, Any], None], *, later: bool = False) -> None:
         def safe() -> Any:
             try:
                 return job(), None
@@ -87,22 +87,24 @@ class LiveMap:
             found, err = answer
             if err is not None:
                 self._busy = False
+                self.state.no_picture()
                 self._said(str(err))
             elif turn != self._wanted:
                 self._begin()
             else:
                 done(turn, found)
 
-        self.state.run(safe, finish)
+        self.state.run(safe, finish, later=later)
 
     def _classes(self, turn: int, found: Any) -> None:
         self.state.prediction = found
         if found is None:
             self._busy = False
+            self.state.no_picture()
             self._said(self.probe.reason if self.book.items else "")
             return
         self._said("; ".join(self.probe.notes))
-        self._do(turn, self.probe.uncertainty, self._doubts)
+        self._do(turn, self.probe.uncertainty, self._doubts, later=True)
 
     def _doubts(self, turn: int, found: Any) -> None:
         self.state.prediction = found

@@ -39,8 +39,8 @@ class PointerGate(anywidget.AnyWidget):
     """Least time between two movements that are sent."""
     drawing = traitlets.Bool(False).tag(sync=True)
     """A shape is being drawn: let everything through; the escape key ends it."""
-    painted = traitlets.Bool(False).tag(sync=True)
-    """The browser has painted a picture of the map; it says so once."""
+    painted = traitlets.Int(0).tag(sync=True)
+    """How many pictures of the layer the browser has painted."""
 
 
 class MapCanvas:
@@ -66,7 +66,7 @@ class MapCanvas:
         self.on_arrival: Callable[[], None] = _ignore
         """Called once a browser shows the map."""
         self.on_painted: Callable[[], None] = _ignore
-        """Called once a browser has painted the first picture of the map."""
+        """Called when a browser has painted a picture of the layer."""
         self._home, self._hovered = home, 0.0
         self._fitted: float | None = None
         self._size = (0, 0)

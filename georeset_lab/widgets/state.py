@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 TOOLS = ("look", "label", "similar")
 """What a click on the map means: show me this place, give it my label, find more like it."""
 FIRST_PICTURE_S = 10.0
-"""Longest wait for the first picture of the map, for what may come after it."""
+"""Longest wait for the first picture of the map, of what may come after it."""
+ANSWER_S = 1.0
+"""The same for a later picture."""
 
 
 class Click(NamedTuple):
@@ -85,9 +87,10 @@ class Exploration(traitlets.HasTraits):
         self.scene = scene if scene is not None else getattr(emb, "scene", None)
         self.present = tuple(emb.modalities)
         self._fused = lru_cache(maxsize=4)(lambda names: emb if names == tuple(emb.modalities) else emb.only(*names))
-        self.first_picture = threading.Event()
-        """Not set while a map waits for its first picture: what that does not need begins when it is there."""
-        self.first_picture.set()
+        self.painted = threading.Event()
+        """Not set while a picture is on its way to the screen: what it does not need begins when it is there."""
+        self.painted.set()
+        self._watched = False
         self._loop = _running_loop()
         self.deliver: Callable[[Callable[[], None]], None] = self._deliver
         """Runs a function where widgets may be changed; a served app puts its document's queue here."""
@@ -108,6 +111,8 @@ class Exploration(traitlets.HasTraits):
         """Take a click on the map; one outside the scene is none."""
         found = self.click_at(lon, lat)
         if found is not None:
+            if self.tool != "look":
+                self.expect_picture()
             self.clicked = None
             self.clicked = found
 
@@ -130,12 +135,17 @@ class Exploration(traitlets.HasTraits):
 
     @traitlets.observe("clicked")
     def _look(self, change: dict[str, Any]) -> None:
-        if change["new"] is not None:
+        place = change["new"]
+        if place is not None:
             # The tool goes first: its map is waited for, and all that is said of a place takes as long as a search.
-            self.deliver(lambda: self._point_at(change["new"]))
+            if self.painted.is_set():
+                self.deliver(lambda: self._point_at(place))
+            else:
+                self.run(lambda: place, self._point_at, later=True)
 
     def _point_at(self, place: Click) -> None:
-        self.point = place
+        if place is self.clicked:
+            self.point = place
 
     @traitlets.observe("drawn")
     def _brush(self, change: dict[str, Any]) -> None:
@@ -164,7 +174,7 @@ class Exploration(traitlets.HasTraits):
         now : bool
             Wait for the answer here: for what `ahead` began before.
         later : bool
-            Begin when the first picture of the map is on the screen, which it would slow down.
+            Begin when the picture that is on its way is on the screen; the work would slow it down.
         """
         if doing:
             self.status = doing
@@ -203,9 +213,23 @@ class Exploration(traitlets.HasTraits):
         pool.shutdown(wait=False)
         return answer.result
 
+    def expect_picture(self) -> None:
+        """A picture is being made that somebody waits for; of no effect as long as no browser has shown one."""
+        if self._watched:
+            self.painted.clear()
+
+    def no_picture(self) -> None:
+        """None comes after all: what was there is right, or there is nothing to show."""
+        self.painted.set()
+
+    def see_picture(self) -> None:
+        """A browser has painted the last picture that it was sent."""
+        self._watched = True
+        self.painted.set()
+
     def await_picture(self) -> None:
-        """Return when the first picture of the map is on the screen, or after `FIRST_PICTURE_S`; for threads."""
-        self.first_picture.wait(FIRST_PICTURE_S)
+        """Return when no picture is on its way any more, or after `FIRST_PICTURE_S` or `ANSWER_S`; for threads."""
+        self.painted.wait(ANSWER_S if self._watched else FIRST_PICTURE_S)
 
     @property
     def is_live(self) -> bool:

@@ -161,7 +161,7 @@ def test_what_can_wait_waits_until_the_first_picture_is_on_a_screen(state):
     state.run(lambda: "what can wait", did.append, later=True)
     time.sleep(0.3)
     assert not did
-    made.canvas.gate.set_state({"painted": True})
+    made.canvas.gate.set_state({"painted": 1})
     until = time.monotonic() + 20
     while not did:
         assert time.monotonic() < until
