@@ -229,7 +229,8 @@ class Exploration(traitlets.HasTraits):
 
     def await_picture(self) -> None:
         """Return when no picture is on its way any more, or after `FIRST_PICTURE_S` or `ANSWER_S`; for threads."""
-        self.painted.wait(ANSWER_S if self._watched else FIRST_PICTURE_S)
+        if not self.painted.wait(ANSWER_S if self._watched else FIRST_PICTURE_S):
+            self.painted.set()  # nobody looks on, or the page is hidden: the next need not wait as long again
 
     @property
     def is_live(self) -> bool:

@@ -77,6 +77,17 @@ def test_of_two_quick_clicks_only_the_last_place_is_looked_at():
     assert seen == [7]
 
 
+def test_where_nobody_looks_on_only_the_first_job_waits(monkeypatch):
+    monkeypatch.setattr("georeset_lab.widgets.state.FIRST_PICTURE_S", 0.2)
+    state, did = Exploration(planted_embeddings(20, 30)), []
+    state.painted.clear()  # as a map does that no browser shows
+    start = time.monotonic()
+    for _ in range(10):
+        state.run(lambda: 1, did.append, later=True)
+    assert len(did) == 10
+    assert 0.2 <= time.monotonic() - start < 0.6
+
+
 def test_a_look_waits_for_no_picture():
     state = watched("look")
     place = state.place_of(3, 4)
