@@ -283,7 +283,7 @@ def _worker() -> UmapWorker:
     with _starting:
         if not (_shared and _shared[0].alive):
             _stop()
-            _shared.append(UmapWorker())
+            _shared.append(UmapWorker(polite=True))
         return _shared[0]
 
 

@@ -49,6 +49,8 @@ def solve(
     L-BFGS in coordinates where the loss is nearly round: with mean weight p (1 - p) of about 1 / 4K, its Hessian is near
     X^T X / 4K + I / C = L L^T for every class, and v = L^T w. That takes 10 to 40 steps instead of 30 to 190 (50 to 1500
     samples of 64 dimensions, C of 0.1 and 1, Chile chip of terramind-chips), and 2 to 7 after one more click.
+    With more than `MAX_PRECONDITIONED` dimensions the coordinates stay as they are, and a cold start is one Newton step
+    from nothing along the gradient: where the class means pull, 15 steps instead of 19.
     """
     from scipy.optimize import minimize
 
@@ -81,11 +83,25 @@ def solve(
         missed = np.log(total[:, 0]).astype(float) @ counts[:, 0] - right
         return float(missed + 0.5 * (w**2 * ridge).sum(dtype=float)), gradient.ravel().astype(float, copy=False)
 
-    first = np.zeros((n_classes, d + 1)) if start is None else start
+    if start is not None:
+        first = start
+    elif d > MAX_PRECONDITIONED:
+        first = _downhill(x, hot, counts, ridge)
+    else:
+        first = np.zeros((n_classes, d + 1))
     options = {"maxiter": _MAX_ITER, "gtol": _TOLERANCE, "ftol": change, "maxcor": _MEMORY}
     found = minimize(loss, into(first).ravel(), jac=True, method="L-BFGS-B", options=options)
     w = out_of(found.x.reshape(n_classes, d + 1))
     return w - w.mean(axis=0)
+
+
+def _downhill(x: np.ndarray, hot: np.ndarray, counts: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+    """Lowest point (K, D + 1) along the gradient at zero weights, of the loss's second order there."""
+    down = (counts * (hot - 1 / hot.shape[1])).T @ x
+    along = x @ down.T
+    spread = float((counts[:, 0] * along.var(axis=1)).sum())
+    bend = spread + float((ridge * down**2).sum())
+    return down * (float((down**2).sum()) / bend) if bend > 0 else np.zeros_like(down)
 
 
 _Map = Callable[[np.ndarray], np.ndarray]

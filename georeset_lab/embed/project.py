@@ -27,6 +27,8 @@ EPOCHS = 200
 """Rounds of optimisation for a few thousand points: what umap-learn takes for 10,000 and more."""
 IDLE_S = 900.0
 """A worker that nobody gives anything for so long ends itself; it holds some 300 MB."""
+POLITENESS = 10
+"""Niceness of a polite worker."""
 
 
 def sample_points(observed: np.ndarray, *, seed: int = 0, limit: int = MAX_POINTS) -> np.ndarray:
@@ -67,6 +69,11 @@ class UmapWorker:
     It takes one job after the other until it is closed, its owner ends, or nothing was given for `IDLE_S`. Use it as a
     context manager, so that the process ends in any case.
 
+    Parameters
+    ----------
+    polite : bool
+        Let whatever else runs here have the processor first, for work that nobody waits for; not on Windows.
+
     Examples
     --------
     >>> with UmapWorker() as umap:  # doctest: +SKIP
@@ -75,12 +82,12 @@ class UmapWorker:
     ...     xy = umap.result(within_s=20)  # None if it was not ready
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, polite: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="georeset_umap_", ignore_cleanup_errors=True)
         self._root = Path(self._folder.name)
         self._writing = threading.Lock()
         self._since: dict[int, float] = {}
-        command = [sys.executable, "-m", "georeset_lab.embed.project", str(self._root)]
+        command = [sys.executable, "-m", "georeset_lab.embed.project", str(self._root), *(["polite"] if polite else [])]
         quiet = subprocess.DEVNULL
         # One thread each: the caller is working at the same time.
         env = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -194,4 +201,6 @@ def _serve(root: Path) -> None:
 
 
 if __name__ == "__main__":
+    if "polite" in sys.argv and hasattr(os, "nice"):
+        os.nice(POLITENESS)
     _serve(Path(sys.argv[1]))

@@ -7,7 +7,7 @@ that are switched on. Static pictures of the same are in ``embed/plot_certainty.
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from georeset_lab.widgets.board import Board
 from georeset_lab.widgets.charts import certainty_bar, matrix_row, number
 from georeset_lab.widgets.page_images import label_of
 from georeset_lab.widgets.state import Exploration
+
+if TYPE_CHECKING:
+    from georeset_lab.embed.embeddings import Embeddings
 
 __all__ = ["CertaintyView"]
 
@@ -45,11 +48,9 @@ class CertaintyView(Board):
         self._latest = "point"
         self._order = np.arange(state.emb.dim)
         self._leader = np.zeros(state.emb.dim, np.int64)
-        if state.emb.in_memory:
-            self._begin(CertaintySample.of(state.emb))
-        else:
-            self.put(maps='<p class="gl-note">Reading how certain the map is…</p>')
-            state.run(lambda: CertaintySample.of(state.emb), self._begin, doing="reading how certain the map is")
+        self.put(maps='<p class="gl-note">Reading how certain the map is…</p>')
+        doing = "" if state.emb.in_memory else "reading how certain the map is"
+        state.run(lambda: _Start.of(state.emb), self._begin, doing=doing, later=True)
         state.observe(self._fuse_again, "present")
         state.observe(self._choose, ["point", "selected"])
 
@@ -69,21 +70,16 @@ class CertaintyView(Board):
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, sample: CertaintySample) -> None:
-        self._sample = sample
+    def _begin(self, start: _Start) -> None:
+        self._sample = sample = start.sample
         if not sample.known:
             self.parts = {"maps": f'<p class="gl-note">{NO_VARIANCE}</p>'}
             return
-        names = sample.names
-        profile = certainty_rows(sample.pixels(), range(len(names)))
-        self._order, self._leader = column_order(profile[:-1])
-        pictures = {}
-        for name in names:
-            certainty = sample.map([name])
-            self._holes |= bool(np.isnan(certainty).any())
-            pictures[_key(name)], self._means[name] = _picture(certainty)
-        pictures[FUSED], self._means[FUSED] = self._fused(sample)
-        self.pictures = pictures
+        self._order, self._leader = start.order, start.leader
+        self._holes, self._means = start.holes, {name: mean for name, (_, mean) in start.maps.items()}
+        pictures = {_key(name): url for name, (url, _) in start.maps.items()}
+        fused, self._means[FUSED] = start.fused if self.state.present == sample.names else self._fused(sample)
+        self.pictures = {**pictures, FUSED: fused}
         self._draw_maps()
         self._draw_matrix()
         self._mark()
@@ -163,6 +159,32 @@ class CertaintyView(Board):
             pixel = np.array([point.row * self.state.shape[1] + point.col])
             return precisions(self.state.emb, pixel), f"at the pixel in row {point.row}, column {point.col}"
         return self._sample.pixels(), "mean over the map"
+
+
+class _Start(NamedTuple):
+    """What is shown first; read and painted beside the interface."""
+
+    sample: CertaintySample
+    order: np.ndarray
+    leader: np.ndarray
+    maps: dict[str, tuple[str, float]]
+    """Picture of each modality alone, and its mean."""
+    fused: tuple[str, float]
+    """The same of all together."""
+    holes: bool
+    """Whether some modality did not see everything."""
+
+    @classmethod
+    def of(cls, emb: Embeddings) -> _Start:
+        sample = CertaintySample.of(emb)
+        if not sample.known:
+            return cls(sample, np.empty(0, np.int64), np.empty(0, np.int64), {}, ("", float("nan")), False)
+        names = sample.names
+        profile = certainty_rows(sample.pixels(), range(len(names)))
+        alone = {name: sample.map([name]) for name in names}
+        holes = any(bool(np.isnan(certainty).any()) for certainty in alone.values())
+        maps = {name: _picture(certainty) for name, certainty in alone.items()}
+        return cls(sample, *column_order(profile[:-1]), maps, _picture(sample.map(names)), holes)
 
 
 def _key(name: str) -> str:

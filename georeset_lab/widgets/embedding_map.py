@@ -7,7 +7,7 @@ leafmap that they lie on is in ``map_canvas.py``.
 from __future__ import annotations
 
 import threading
-from html import escape
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -18,7 +18,7 @@ from georeset_lab.data.points import is_points
 from georeset_lab.embed.warp import grid_view
 from georeset_lab.widgets.layer_source import AXES, PCA, SCENE, SIMILARITY, LayerSource
 from georeset_lab.widgets.map_canvas import HEIGHT, MapCanvas, network_is_there
-from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls
+from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls, as_note
 from georeset_lab.widgets.map_layers import MAPS, mask_picture
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class EmbeddingMap(ipw.VBox):
     def __init__(self, state: Exploration, *, height: str = HEIGHT) -> None:
         self.state = state
         self.source = LayerSource(state)
+        # Reading a store may take long; the rest is done when the widgets of the map are made.
+        first = state.ahead(self.source.first) if state.emb.in_memory else self.source.first
         self.canvas = MapCanvas(grid_view(state.emb.grid, max_pixels=1), height=height)
         self.shown: Layer | None = None
         self._ticket = 0
@@ -70,7 +72,7 @@ class EmbeddingMap(ipw.VBox):
         super().__init__(children=rows, layout=ipw.Layout(width="100%", min_width="0"))
         self.add_class("gr-map")
         self._link()
-        self._first()
+        self._first(first)
 
     @property
     def map(self) -> Any:
@@ -100,7 +102,7 @@ class EmbeddingMap(ipw.VBox):
         state, canvas = self.state, self.canvas
         self._tool = traitlets.link((state, "tool"), (self.controls.tools, "value"))
         traitlets.link((self, "opacity"), (self.controls.opacity, "value"))
-        self._status = traitlets.dlink((state, "status"), (self.controls.status, "value"), _as_note)
+        self._status = traitlets.dlink((state, "status"), (self.controls.status, "value"), as_note)
         self.controls.layer.observe(self._chosen, "value")
         self.controls.ground.observe(self._ground_chosen, "value")
         for box in self.controls.dims:
@@ -110,7 +112,8 @@ class EmbeddingMap(ipw.VBox):
         self.controls.clear.on_click(lambda _: setattr(state, "selected", None))
         canvas.on_click, canvas.on_shape = self._clicked, self._shape_drawn
         canvas.on_hover, canvas.on_leave = self._hover, self._leave
-        canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._send_again
+        canvas.on_give_up, canvas.on_arrival = self._shape_given_up, self._arrived
+        canvas.on_painted = state.see_picture
         self._heard = [
             ("similarity", self._similarity_changed), ("prediction", self._prediction_changed),
             ("present", lambda _: self._paint()), ("selected", self._selected), ("point", self._pointed),
@@ -120,30 +123,30 @@ class EmbeddingMap(ipw.VBox):
         self._selected()
         self._pointed()
 
-    def _first(self) -> None:
+    def _first(self, first: Callable[[], Layer]) -> None:
         """A coarse picture at once, then the layer in full; the scene below it."""
         if self.state.is_live:
-            self.state.first_picture.clear()
+            self.state.painted.clear()
 
         def then(layer: Layer) -> None:
             if self.shown is None and self.layer == PCA:
                 self._show(layer)
             self._paint()
 
-        self.state.run(self.source.first, then, doing="drawing the map")
+        self.state.run(first, then, doing="drawing the map", now=self.state.emb.in_memory)
         if self.state.scene is not None:
-            self.state.run(self.source.job(SCENE, self.axes), self._show_scene, doing="drawing the scene")
+            scene = self.source.job(SCENE, self.axes)
+            self.state.run(scene, self._show_scene, doing="drawing the scene", later=True)
         threading.Thread(target=self._look_for_network, daemon=True).start()
 
-    def _send_again(self) -> None:
-        """What a served page may have missed: what changed after it was written and before its browser listened."""
-        for overlay in (self.canvas.base, self.canvas.overlay, self.canvas.mask):
-            for layer in overlay.layers:
-                layer.send_state()
-        for widget in (self.controls.legend, self.controls.layer, self.controls.clear, *self.canvas.rings):
-            widget.send_state()
-        if self.shown is not None:
-            self.state.first_picture.set()
+    def _arrived(self) -> None:
+        """A browser shows the map. A served page may have missed what changed after it was written."""
+        if self.state.is_served:
+            for overlay in (self.canvas.base, self.canvas.overlay, self.canvas.mask):
+                for layer in overlay.layers:
+                    layer.send_state()
+            for widget in (self.controls.legend, self.controls.layer, self.controls.clear, *self.canvas.rings):
+                widget.send_state()
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -156,21 +159,24 @@ class EmbeddingMap(ipw.VBox):
         self.controls.layer.value = self.layer
         self.controls.dim_row.layout.display = "flex" if self.layer == AXES else "none"
         if self.source.pending(self.layer):
-            return  # the last one stays until the new one is there
+            self.state.no_picture()  # the last one stays until the new one is there
+            return
         self._ticket += 1
         ticket = self._ticket
         ready = self.source.ready(self.layer, self.axes, self.class_colours)
         if ready is not None:
-            self._show(ready)
+            if ready is not self.shown:
+                self._show(ready)
             return
         job = self.source.job(self.layer, self.axes)
         self.state.run(job, lambda made: self._show(made) if ticket == self._ticket else None, doing="drawing the map")
 
     def _show(self, layer: Layer) -> None:
         self.shown = layer
+        fine = self.canvas.overlay.layers[1]
+        before = fine.url
         self.canvas.overlay.show(layer.picture, layer.grid)
-        if self.canvas.is_shown:
-            self.state.first_picture.set()
+        (self.state.expect_picture if fine.url != before else self.state.no_picture)()
         self.controls.legend.value = layer.legend
         if self._pointer is not None:
             self._hover(*self._pointer)
@@ -195,6 +201,8 @@ class EmbeddingMap(ipw.VBox):
         first = change["old"] is None and change["new"] is not None
         if first or self.layer in MAPS:
             self._turn_to("label" if first else self.layer)
+        else:
+            self.state.no_picture()
 
     def _turn_to(self, key: str) -> None:
         if key == self.layer:
@@ -278,20 +286,12 @@ class EmbeddingMap(ipw.VBox):
         found = self.state.click_at(*(self._snapped(lon, lat) or (lon, lat)))
         where = f"{abs(lat):.5f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.5f}° {'E' if lon >= 0 else 'W'}"
         if found is None:
-            self._read("no point here" if is_points(self.state.emb.grid) else "outside the map", where)
+            self.controls.read("no point here" if is_points(self.state.emb.grid) else "outside the map", where)
             return
         value = self.shown.text(found.row, found.col) if self.shown is not None else ""
         which = f"point {found.row}" if is_points(self.state.emb.grid) else f"row {found.row}, column {found.col}"
-        self._read(value or "no value here", f"{where} · {which}")
+        self.controls.read(value or "no value here", f"{where} · {which}")
 
     def _leave(self) -> None:
         self._pointer = None
-        self._read("")
-
-    def _read(self, value: str, where: str = "") -> None:
-        text = f'<div class="gr-read"><b>{escape(value)}</b><small>{escape(where)}</small></div>'
-        self.controls.reading.value = text if value else ""
-
-
-def _as_note(status: str) -> str:
-    return f'<div class="gr-note" role="status">{escape(status)}</div>' if status else ""
+        self.controls.read("")

@@ -12,6 +12,7 @@ import traitlets
 from georeset_lab.embed.label_book import LabelBook
 from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.certainty_view import CertaintyView
+from georeset_lab.widgets.collector import collector_rests
 from georeset_lab.widgets.embedding_map import EmbeddingMap
 from georeset_lab.widgets.labeller import Labeller
 from georeset_lab.widgets.latent_colours import given_columns
@@ -131,7 +132,8 @@ def explore(
                 "explore() got neither a scene nor embeddings. Call explore(scene) or explore(None, emb)."
             )
         emb = encode(scene, progress=progress)
-    found = Explorer(Exploration(emb, scene))
+    with collector_rests():
+        found = Explorer(Exploration(emb, scene))
     if labels is not None:
         found.labeller.book.add_labels(labels, grid=emb.grid)
     return found

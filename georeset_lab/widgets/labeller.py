@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import traitlets
 
 from georeset_lab.embed.label_book import LabelBook
 from georeset_lab.errors import GeoresetError
+from georeset_lab.widgets.class_row import ClassRow
 from georeset_lab.widgets.learning_panel import LearningPanel
 from georeset_lab.widgets.live_map import LiveMap
 
@@ -64,9 +65,9 @@ class Labeller(ipw.VBox):
         self._heard = [("clicked", self._click), ("drawn", self._shape)]
         for name, handler in self._heard:
             state.observe(handler, name)
+        self.live = LiveMap(state, self.book, self._say)  # first: its map is waited for
         self._stop = self.book.observe(lambda _: state.deliver(self._draw))
         self._draw()
-        self.live = LiveMap(state, self.book, self._say)
 
     def close(self) -> None:
         """Stop listening; the labels stay on disk."""
@@ -81,6 +82,7 @@ class Labeller(ipw.VBox):
 
     def _build(self, files: bool) -> None:
         self._classes = ipw.VBox()
+        self._rows_by_class: dict[str, ClassRow] = {}
         self._name = ipw.Text(placeholder="Name of a class", layout=ipw.Layout(width="200px"), continuous_update=False)
         add = _button("Add class", "plus", "Add a class of this name", self._add_class)
         self._undo = _button("Undo", "undo", "", lambda: self.book.undo())
@@ -125,7 +127,7 @@ class Labeller(ipw.VBox):
         names = [c.name for c in book.classes]
         if self.chosen not in names:
             self.chosen = names[0] if names else ""
-        self._classes.children = [self._class_row(c.name, c.colour) for c in book.classes]
+        self._classes.children = self._class_rows()
         for button, title, verb in ((self._undo, book.undo_title, "Undo"), (self._redo, book.redo_title, "Redo")):
             button.disabled = title is None
             button.tooltip = f"{verb}: {title}" if title else f"Nothing to {verb.lower()}"
@@ -152,19 +154,22 @@ class Labeller(ipw.VBox):
         if not book.items:
             self._say("")
 
-    def _class_row(self, name: str, colour: str) -> ipw.Widget:
-        count = self.book.counts.get(name, 0)
-        pick = ipw.ToggleButton(
-            value=name == self.chosen, description=name, tooltip=f"Clicks on the map get the label {name}",
-            layout=ipw.Layout(width="200px"),
-        )  # fmt: skip
-        pick.observe(lambda change: self._choose(name), "value")
-        paint = ipw.ColorPicker(concise=True, value=colour, layout=ipw.Layout(width="34px"))
-        paint.tooltip = f"Colour of {name}"
-        paint.observe(lambda change: self.book.recolour_class(name, change["new"]), "value")
-        text = ipw.HTML(f"{count} label{'s' if count != 1 else ''}", layout=ipw.Layout(width="80px"))
-        drop = _button("", "trash", f"Remove the class {name} and its labels", lambda: self.book.remove_class(name))
-        return _row(paint, pick, text, drop)
+    def _class_rows(self) -> list[ClassRow]:
+        """A row for each class, in order; those that are there already stay."""
+        book, before, self._rows_by_class = self.book, self._rows_by_class, {}
+        for made in book.classes:
+            name = made.name
+            row = before.pop(name, None) or ClassRow(
+                name,
+                choose=partial(self._choose, name),
+                recolour=partial(book.recolour_class, name),
+                drop=partial(book.remove_class, name),
+            )
+            row.show(made.colour, book.counts.get(name, 0), chosen=name == self.chosen)
+            self._rows_by_class[name] = row
+        for row in before.values():
+            row.close()
+        return list(self._rows_by_class.values())
 
     def _say(self, text: str, *, link: str = "") -> None:
         """Tell the user something; ``link`` is HTML of ours behind it."""
@@ -211,6 +216,7 @@ class Labeller(ipw.VBox):
     def _has_class(self) -> bool:
         if not self.chosen:
             self._say("Add a class first: a label needs a name.")
+            self.state.no_picture()
         return bool(self.chosen)
 
     def _suggest(self) -> None:

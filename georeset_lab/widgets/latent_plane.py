@@ -27,8 +27,6 @@ MOST_PLACED = 4_000_000
 """Pixels that are laid out, and that a lasso finds though only some are drawn; of larger maps `MOST_DRAWN` are."""
 QUIET_S = 0.4
 """UMAP begins when the modalities were left alone for so long."""
-FIRST_PICTURE_S = 10.0
-"""UMAP waits at most so long for the first picture of the map, which it would slow down."""
 
 
 class Placed(NamedTuple):
@@ -126,7 +124,7 @@ class LatentPlane:
             self._layouts = {} if placed is None else {"pca": placed}
             self._arrived()
 
-        self._state.run(job, done)
+        self._state.run(job, done, later=True)
 
     def shown(self, kind: str) -> Placed | None:
         """The layout of this kind, or PCA as long as it is not there; None without pixels."""
@@ -163,7 +161,7 @@ class LatentPlane:
             deliver(lambda: self._tell(text))
 
         time.sleep(QUIET_S)
-        self._state.first_picture.wait(FIRST_PICTURE_S)
+        self._state.await_picture()
         try:
             if stale():
                 return

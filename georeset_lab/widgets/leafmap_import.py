@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from georeset_lab.widgets.collector import collector_rests
+
 __all__ = ["import_leafmap", "preload"]
 
 LATER = ("leafmap.pc", "plotly.express")
@@ -29,7 +31,7 @@ def import_leafmap() -> Any:
     By `importlib.util.LazyLoader`: such a module is itself from the start, also for code that is not ours, and fills at
     the first look at any of its names. What was imported before stays as it is.
     """
-    with _LOCK, _lazily(LATER):
+    with _LOCK, _lazily(LATER), collector_rests():
         importlib.import_module("leafmap.leafmap")
     return sys.modules["leafmap"]
 

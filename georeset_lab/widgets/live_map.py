@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from georeset_lab.embed.label_book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
-FIRST_PICTURE_S = 10.0
-"""Longest wait for the first picture of the map before the compiler is warmed up."""
-
 
 class LiveMap:
     """Fits a `LiveProbe` after each change of the labels or of the modalities, and sets ``state.prediction``.
@@ -57,7 +54,7 @@ class LiveMap:
 
     def _warm_up(self) -> None:
         """In a thread: numba takes half a second to import, which the first picture need not wait for."""
-        self.state.first_picture.wait(FIRST_PICTURE_S)
+        self.state.await_picture()
         from georeset_lab.embed.probe_kernels import warm_up
 
         warm_up()
@@ -79,7 +76,7 @@ class LiveMap:
 
         self._do(turn, first, self._classes)
 
-    def _do(self, turn: int, job: Callable[[], Any], done: Callable[[int, Any], None]) -> None:
+    def _do(self, turn: int, job: Callable[[], Any], done: Callable[[int, Any], None], *, later: bool = False) -> None:
         def safe() -> Any:
             try:
                 return job(), None
@@ -90,22 +87,24 @@ class LiveMap:
             found, err = answer
             if err is not None:
                 self._busy = False
+                self.state.no_picture()
                 self._said(str(err))
             elif turn != self._wanted:
                 self._begin()
             else:
                 done(turn, found)
 
-        self.state.run(safe, finish)
+        self.state.run(safe, finish, later=later)
 
     def _classes(self, turn: int, found: Any) -> None:
         self.state.prediction = found
         if found is None:
             self._busy = False
+            self.state.no_picture()
             self._said(self.probe.reason if self.book.items else "")
             return
         self._said("; ".join(self.probe.notes))
-        self._do(turn, self.probe.uncertainty, self._doubts)
+        self._do(turn, self.probe.uncertainty, self._doubts, later=True)
 
     def _doubts(self, turn: int, found: Any) -> None:
         self.state.prediction = found

@@ -39,6 +39,8 @@ class PointerGate(anywidget.AnyWidget):
     """Least time between two movements that are sent."""
     drawing = traitlets.Bool(False).tag(sync=True)
     """A shape is being drawn: let everything through; the escape key ends it."""
+    painted = traitlets.Int(0).tag(sync=True)
+    """How many pictures of the layer the browser has painted."""
 
 
 class MapCanvas:
@@ -63,6 +65,8 @@ class MapCanvas:
         """Called when the escape key ended a shape."""
         self.on_arrival: Callable[[], None] = _ignore
         """Called once a browser shows the map."""
+        self.on_painted: Callable[[], None] = _ignore
+        """Called when a browser has painted a picture of the layer."""
         self._home, self._hovered = home, 0.0
         self._fitted: float | None = None
         self._size = (0, 0)
@@ -80,6 +84,7 @@ class MapCanvas:
         self.leaflet.observe(self._moved, "pixel_bounds")
         self.draw.on_draw(self._drawn)
         self.gate.observe(self._escaped, "drawing")
+        self.gate.observe(lambda _: self.on_painted(), "painted")
 
     @property
     def is_shown(self) -> bool:

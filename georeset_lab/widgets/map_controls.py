@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ class MapControls:
         ground = ipw.Box([leaflet, self.reading, self.status])
         ground.add_class("gr-ground")
         return [style, *bars, ground, self.legend]
+
+    def read(self, value: str, where: str = "") -> None:
+        """Say what is under the pointer; nothing without a value."""
+        text = f'<div class="gr-read"><b>{escape(value)}</b><small>{escape(where)}</small></div>'
+        self.reading.value = text if value else ""
+
+
+def as_note(status: str) -> str:
+    """HTML of what is being done."""
+    return f'<div class="gr-note" role="status">{escape(status)}</div>' if status else ""
 
 
 def _shape_button(name: str) -> ipw.ToggleButton:

@@ -104,6 +104,7 @@ class SimilarPanel(Board):
             example = self._example(where, self.against if against is None else against)
         except GeoresetError as err:
             self._trouble = str(err)
+            self.state.no_picture()
             self._draw()
             return
         self.examples.append(example)
@@ -171,6 +172,7 @@ class SimilarPanel(Board):
         self._draw()
         if all(e.against for e in examples):
             self.state.similarity = None
+            self.state.no_picture()
             self.put(hits="")
             return
         emb = self.state.current
@@ -214,6 +216,7 @@ class SimilarPanel(Board):
         self._draw()
         self.state.similarity = answer.found  # first: the map waits for it
         if answer.found is None:
+            self.state.no_picture()
             self.put(hits="")
             return
         asked, found = self._asked, answer.found
@@ -221,6 +224,7 @@ class SimilarPanel(Board):
             lambda: hit_cards(found, self.looks, answer.near),
             lambda cards: self.put(hits=cards) if asked == self._asked else None,
             doing="drawing the places that were found",
+            later=True,
         )
 
     # -- drawing ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 TOOLS = ("look", "label", "similar")
 """What a click on the map means: show me this place, give it my label, find more like it."""
+FIRST_PICTURE_S = 10.0
+"""Longest wait for the first picture of the map, of what may come after it."""
+ANSWER_S = 1.0
+"""The same for a later picture."""
 
 
 class Click(NamedTuple):
@@ -82,9 +87,10 @@ class Exploration(traitlets.HasTraits):
         self.scene = scene if scene is not None else getattr(emb, "scene", None)
         self.present = tuple(emb.modalities)
         self._fused = lru_cache(maxsize=4)(lambda names: emb if names == tuple(emb.modalities) else emb.only(*names))
-        self.first_picture = threading.Event()
-        """Not set while a map waits for its first picture: what that does not need begins when it is there."""
-        self.first_picture.set()
+        self.painted = threading.Event()
+        """Not set while a picture is on its way to the screen: what it does not need begins when it is there."""
+        self.painted.set()
+        self._watched = False
         self._loop = _running_loop()
         self.deliver: Callable[[Callable[[], None]], None] = self._deliver
         """Runs a function where widgets may be changed; a served app puts its document's queue here."""
@@ -105,6 +111,8 @@ class Exploration(traitlets.HasTraits):
         """Take a click on the map; one outside the scene is none."""
         found = self.click_at(lon, lat)
         if found is not None:
+            if self.tool != "look":
+                self.expect_picture()
             self.clicked = None
             self.clicked = found
 
@@ -127,19 +135,32 @@ class Exploration(traitlets.HasTraits):
 
     @traitlets.observe("clicked")
     def _look(self, change: dict[str, Any]) -> None:
-        if change["new"] is not None:
+        place = change["new"]
+        if place is not None:
             # The tool goes first: its map is waited for, and all that is said of a place takes as long as a search.
-            self.deliver(lambda: self._point_at(change["new"]))
+            if self.painted.is_set():
+                self.deliver(lambda: self._point_at(place))
+            else:
+                self.run(lambda: place, self._point_at, later=True)
 
     def _point_at(self, place: Click) -> None:
-        self.point = place
+        if place is self.clicked:
+            self.point = place
 
     @traitlets.observe("drawn")
     def _brush(self, change: dict[str, Any]) -> None:
         if change["new"] and self.tool == "look":
             self.selected = self.pixels_in(change["new"])
 
-    def run(self, job: Callable[[], Any], done: Callable[[Any], None], *, doing: str = "") -> None:
+    def run(
+        self,
+        job: Callable[[], Any],
+        done: Callable[[Any], None],
+        *,
+        doing: str = "",
+        now: bool = False,
+        later: bool = False,
+    ) -> None:
         """Compute beside the interface, then hand the answer over where widgets may be changed.
 
         Parameters
@@ -150,6 +171,10 @@ class Exploration(traitlets.HasTraits):
             Gets the answer.
         doing : str
             Shown in `status` meanwhile.
+        now : bool
+            Wait for the answer here: for what `ahead` began before.
+        later : bool
+            Begin when the picture that is on its way is on the screen; the work would slow it down.
         """
         if doing:
             self.status = doing
@@ -163,21 +188,59 @@ class Exploration(traitlets.HasTraits):
                 done(answer)
 
         def work() -> None:
+            if later:
+                self.await_picture()
             try:
                 answer, error = job(), None
             except Exception as err:  # a thread has nobody else to tell
                 answer, error = None, err
-            self.deliver(lambda: finish(answer, error))
+            if now:
+                finish(answer, error)
+            else:
+                self.deliver(lambda: finish(answer, error))
 
-        if not self.is_live:
+        if now or not self.is_live:
             work()  # a script or a test: there is no loop that could hand anything over
         else:
             threading.Thread(target=work, daemon=True).start()
+
+    def ahead(self, job: Callable[[], Any]) -> Callable[[], Any]:
+        """Begin a job that takes a blink, beside what comes next; calling the result gives its answer, or raises."""
+        if not self.is_live:
+            return job
+        pool = ThreadPoolExecutor(max_workers=1)
+        answer = pool.submit(job)
+        pool.shutdown(wait=False)
+        return answer.result
+
+    def expect_picture(self) -> None:
+        """A picture is being made that somebody waits for; of no effect as long as no browser has shown one."""
+        if self._watched:
+            self.painted.clear()
+
+    def no_picture(self) -> None:
+        """None comes after all: what was there is right, or there is nothing to show."""
+        self.painted.set()
+
+    def see_picture(self) -> None:
+        """A browser has painted the last picture that it was sent."""
+        self._watched = True
+        self.painted.set()
+
+    def await_picture(self) -> None:
+        """Return when no picture is on its way any more, or after `FIRST_PICTURE_S` or `ANSWER_S`; for threads."""
+        if not self.painted.wait(ANSWER_S if self._watched else FIRST_PICTURE_S):
+            self.painted.set()  # nobody looks on, or the page is hidden: the next need not wait as long again
 
     @property
     def is_live(self) -> bool:
         """Whether somebody looks on while things are computed; not so in a script or a test."""
         return self._loop is not None or self.deliver != self._deliver
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the widgets belong to a page that is written first and whose browser listens later."""
+        return self.deliver != self._deliver
 
     def _deliver(self, call: Callable[[], None]) -> None:
         if self._loop is None or self._loop.is_closed():

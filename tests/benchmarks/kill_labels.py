@@ -5,6 +5,7 @@
 A child labels, erases, relabels, undoes and redoes in one book, and says so after each call; it is killed (SIGKILL) at a
 random moment, also while it opens or rewrites the file, and the next one goes on. SIGKILL leaves the page cache alone,
 so this does not test a power cut; that every line is synced first is tested in ``tests/embed/test_label_journal.py``.
+Beside each acknowledgement a bare write of a line and fsync in the same folder is timed: what the disk asks for that.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Tally:
     torn: int = 0
     """Files whose last line was cut off."""
     ms: list[float] = field(default_factory=list)
+    bare_ms: list[float] = field(default_factory=list)
+    """The same for a write and fsync of a line alone."""
 
 
 def run(kills: int, folder: Path, *, seed: int = 0, live_s: float = LIVE_S) -> Tally:
@@ -56,8 +59,9 @@ def run(kills: int, folder: Path, *, seed: int = 0, live_s: float = LIVE_S) -> T
             elif kind == "done":
                 open_ids = set()
                 tally.ms.append(float(words[0]))
+                tally.bare_ms.append(float(words[1]))
                 tally.acknowledged += 1
-                promised |= dict(w.split("=", 1) for w in words[1:])
+                promised |= dict(w.split("=", 1) for w in words[2:])
         _compare(folder, promised, open_ids, tally)
     return tally
 
@@ -115,8 +119,18 @@ def _label_until_killed(folder: Path, seed: int) -> None:
         ms = 1e3 * (time.perf_counter() - start)
         new = [made.id] if hasattr(made, "id") else []
         here = {x.id: book.class_of(x).name for x in book.items}
-        _say("done", f"{ms:.3f}", *(f"{i}={here.get(i, '')}" for i in [*touched, *new]))
+        bare = _bare_sync(folder / "bare.txt")
+        _say("done", f"{ms:.3f}", f"{bare:.3f}", *(f"{i}={here.get(i, '')}" for i in [*touched, *new]))
         time.sleep(rng.choice([0, 0.005]))  # as people do: what is only in a buffer then is lost
+
+
+def _bare_sync(file: Path) -> float:
+    """Milliseconds to append a line as long as a label's and have it on the disk."""
+    with file.open("ab", buffering=0) as out:
+        start = time.perf_counter()
+        out.write(b"x" * 200 + b"\n")
+        os.fsync(out.fileno())
+        return 1e3 * (time.perf_counter() - start)
 
 
 def _choose(book: LabelBook, ids: list[str], rng: random.Random):
@@ -152,9 +166,8 @@ def main() -> None:
         f"{tally.kills} kills, {tally.acknowledged} acknowledged changes: {tally.lost} labels lost, {tally.wrong} wrong"
     )
     print(f"{tally.torn} files ended in half a line")
-    print(
-        f"acknowledgement: median {statistics.median(tally.ms):.2f} ms, 95 % {_percentile(tally.ms, 95):.2f} ms (goal 5)"
-    )
+    for what, ms, goal in (("acknowledgement", tally.ms, " (goal 5)"), ("bare write and fsync", tally.bare_ms, "")):
+        print(f"{what}: median {statistics.median(ms):.2f} ms, 95 % {_percentile(ms, 95):.2f} ms{goal}")
 
 
 def _percentile(values: list[float], share: float) -> float:

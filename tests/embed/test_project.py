@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from georeset_lab.embed import project
-from georeset_lab.embed.project import UmapWorker, sample_points
+from georeset_lab.embed.project import POLITENESS, UmapWorker, sample_points
 from georeset_lab.errors import NothingObserved
 
 
@@ -39,6 +40,18 @@ def test_a_layout_that_is_not_ready_is_given_up_and_its_process_ends():
         assert time.monotonic() - start < 5
     assert umap._process.poll() is not None
     assert not umap._root.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="Windows has other priorities")
+@pytest.mark.parametrize(("polite", "more"), [(True, POLITENESS), (False, 0)])
+def test_a_polite_worker_lets_others_go_first(polite, more):
+    wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + more)
+    with UmapWorker(polite=polite) as umap:
+        until = time.monotonic() + 60
+        while os.getpriority(os.PRIO_PROCESS, umap._process.pid) != wanted:
+            assert umap.alive
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_a_worker_that_has_ended_takes_nothing_and_answers_nothing():

@@ -57,6 +57,24 @@ def test_clicks_get_the_chosen_class_and_the_map_follows(labeller):
     assert colours == labeller.class_colours
 
 
+def test_a_label_changes_the_row_of_its_class_and_makes_no_new_one(labeller):
+    two_classes(labeller)
+    rows = labeller._classes.children
+    click(labeller, 40, 40)
+    assert labeller._classes.children == rows
+    assert [row._count.value for row in rows] == ["2 labels", "3 labels"]
+    assert [row._pick.value for row in rows] == [False, True]
+    rows[0]._pick.value = True  # by hand
+    assert labeller.chosen == "water"
+    assert [row._pick.value for row in rows] == [True, False]
+    rows[0]._pick.value = False  # pressed again: it stays the chosen one
+    assert labeller.chosen == "water"
+    assert rows[0]._pick.value
+    rows[0].children[-1].click()
+    assert labeller._classes.children == rows[1:]
+    assert "water" not in labeller.book.counts
+
+
 def test_other_tools_leave_no_label(labeller):
     add_class(labeller, "water")
     labeller.state.tool = "look"

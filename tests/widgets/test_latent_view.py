@@ -442,12 +442,12 @@ def test_an_explorer_is_not_kept_waiting_by_the_layout_and_the_last_one_stays_me
     asyncio.run(asyncio.wait_for(live(), 30))
 
 
-def test_umap_lets_the_first_picture_of_the_map_go_first(emb, umap):
+def test_umap_lets_the_painted_of_the_map_go_first(emb, umap):
     state = Exploration(emb)
-    state.first_picture.clear()
+    state.painted.clear()
     view = LatentView(state, cache=None)
     time.sleep(0.1)
     assert umap.calls == 0
-    state.first_picture.set()
+    state.painted.set()
     wait(lambda: umap.calls == 1)
     view.close()

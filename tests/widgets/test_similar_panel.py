@@ -195,7 +195,7 @@ def test_one_more_example_is_all_that_is_looked_up_and_scored(state, monkeypatch
 
 def test_a_search_that_was_overtaken_is_not_run(state, monkeypatch):
     queue, ran = [], []
-    state.run = lambda job, done, *, doing="": queue.append((job, done))  # type: ignore[method-assign]
+    state.run = lambda job, done, *, doing="", later=False: queue.append((job, done))  # type: ignore[method-assign]
     panel = SimilarPanel(state)
     real = panel._search
     monkeypatch.setattr(panel, "_search", lambda emb, examples: ran.append(len(examples)) or real(emb, examples))

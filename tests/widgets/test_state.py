@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import shapely
 import xarray as xr
 
 import georeset_lab as gl
-from georeset_lab.widgets.state import Exploration
+from georeset_lab.widgets.state import ANSWER_S, Exploration
 from tests.widgets.planted import planted_embeddings
 
 
@@ -34,6 +36,62 @@ def test_the_tool_answers_a_click_before_all_that_is_said_of_the_place():
     state.click(place.lon, place.lat)
     assert (state.clicked.row, state.clicked.col, state.point) == (3, 4, None)
     later.pop(0)()
+    assert state.point == state.clicked
+
+
+def watched(tool: str) -> Exploration:
+    """As if a browser looked on that has painted a picture."""
+    state = Exploration(planted_embeddings(20, 30))
+    state.deliver = lambda call: call()
+    state.tool = tool
+    state.see_picture()
+    return state
+
+
+def test_what_is_said_of_a_place_waits_until_the_map_that_the_click_asked_for_is_painted():
+    state = watched("similar")
+    place = state.place_of(3, 4)
+    state.click(place.lon, place.lat)
+    time.sleep(0.1)
+    assert state.point is None
+    state.see_picture()
+    until = time.monotonic() + ANSWER_S / 2
+    while state.point is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert state.point == state.clicked
+
+
+def test_of_two_quick_clicks_only_the_last_place_is_looked_at():
+    state, seen = watched("label"), []
+    state.observe(lambda change: seen.append(change["new"].row), "point")
+    for row in (3, 7):
+        place = state.place_of(row, 4)
+        state.click(place.lon, place.lat)
+    state.no_picture()
+    until = time.monotonic() + ANSWER_S
+    while not seen:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert seen == [7]
+
+
+def test_where_nobody_looks_on_only_the_first_job_waits(monkeypatch):
+    monkeypatch.setattr("georeset_lab.widgets.state.FIRST_PICTURE_S", 0.2)
+    state, did = Exploration(planted_embeddings(20, 30)), []
+    state.painted.clear()  # as a map does that no browser shows
+    start = time.monotonic()
+    for _ in range(10):
+        state.run(lambda: 1, did.append, later=True)
+    assert len(did) == 10
+    assert 0.2 <= time.monotonic() - start < 0.6
+
+
+def test_a_look_waits_for_no_picture():
+    state = watched("look")
+    place = state.place_of(3, 4)
+    state.click(place.lon, place.lat)
     assert state.point == state.clicked
 
 
