@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import georeset_lab as gl
 from georeset_lab.data.truth import truth_labels
-from georeset_lab.embed.pictures import class_image, pca_rgb, scale_image
+from georeset_lab.embed.pictures.colours import class_image, pca_rgb, scale_image
 from georeset_lab.widgets import page_images as images
 
 OUT = Path(__file__).resolve().parents[1] / "notebooks" / "story.png"

@@ -84,7 +84,7 @@ def _add_demo(commands: Any) -> None:
 def _demo(args: argparse.Namespace) -> None:
     import georeset_lab as gl
     from georeset_lab.data.truth import truth_labels, truth_place
-    from georeset_lab.embed.project import UmapWorker
+    from georeset_lab.embed.latent.project import UmapWorker
     from georeset_lab.widgets.page import build_page
     from georeset_lab.widgets.page_frame import write_page
 
@@ -209,8 +209,8 @@ def _add_export(commands: Any) -> None:
 def _export(args: argparse.Namespace) -> None:
     import georeset_lab as gl
     from georeset_lab.dashboard.sources import Source, make_sources
-    from georeset_lab.embed.label_book import LabelBook
-    from georeset_lab.embed.landmarks import umap_layout
+    from georeset_lab.embed.labels.book import LabelBook
+    from georeset_lab.embed.latent.landmarks import umap_layout
     from georeset_lab.widgets.page_export import drawn_labels, export_page
     from georeset_lab.widgets.page_frame import write_page
     from georeset_lab.widgets.state import Exploration

@@ -69,7 +69,7 @@ def test_compiled_loops_are_kept_outside_the_package():
     from pathlib import Path
 
     import georeset_lab
-    from georeset_lab.embed import kernels
+    from georeset_lab.embed.finding import kernels
 
     home = Path(georeset_lab.__file__).parent
     assert home not in Path(kernels.cosine._cache.cache_path).parents  # type: ignore[attr-defined]

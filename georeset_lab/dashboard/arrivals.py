@@ -14,7 +14,7 @@ from georeset_lab.dashboard.uploads import Upload
 from georeset_lab.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
 
 __all__ = ["Arrivals", "add_labels"]
 

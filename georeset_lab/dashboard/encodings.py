@@ -222,7 +222,7 @@ def needed_bytes(scene: Scene | None, emb: Embeddings | None) -> int:
         (height, width), n, dim = emb.shape, len(emb.modalities), emb.dim
         experts = sum(e.nbytes for e in emb.experts.values()) if emb.in_memory else height * width * dim * n * 4
     elif scene is not None:
-        from georeset_lab.embed.tiles import output_grid
+        from georeset_lab.embed.encoding.tiles import output_grid
 
         grid, _ = output_grid([m.grid for m in scene.modalities.values()])
         (height, width), n, dim = tuple(grid.shape), len(scene), _LATENT_DIM

@@ -14,7 +14,7 @@ from georeset_lab.errors import NothingObserved, ShapeMismatch
 if TYPE_CHECKING:
     import xarray as xr
 
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["EXPORTS", "class_map_cog", "confidence_cog", "export"]
@@ -83,7 +83,7 @@ def class_map_cog(prediction: xr.Dataset | None, *, palette: np.ndarray | None =
     ShapeMismatch
         More classes than a byte holds.
     """
-    from georeset_lab.embed.pictures import class_palette
+    from georeset_lab.embed.pictures.colours import class_palette
 
     prediction = _given(prediction)
     classes = [str(c) for c in prediction["class"].values]

@@ -12,7 +12,7 @@ from georeset_lab.dashboard.uploads import Desks, Limits
 from georeset_lab.dashboard.workspaces import Workspaces
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["House", "MakeExplorer"]

@@ -153,7 +153,7 @@ def _read_all(src: Any) -> None:
 
 def _labels(path: Path) -> dict[str, Any]:
     """Check labels, and write what is kept of them beside the file, as GeoJSON of ours in ``PATH.checked``."""
-    from georeset_lab.embed.label_files import read_label_table, to_geojson
+    from georeset_lab.embed.labels.files import read_label_table, to_geojson
 
     table = read_label_table(path.read_bytes())
     classes = [(name, colour or "") for name, colour in table.classes]

@@ -96,7 +96,7 @@ def _check(origin: Any) -> None:
 def _holds_embeddings(path: Path) -> bool:
     from georeset_lab.data.readers.zarr import is_zarr
     from georeset_lab.data.scene_store import is_scene_store
-    from georeset_lab.embed.manifest import MANIFEST
+    from georeset_lab.embed.stores.manifest import MANIFEST
 
     return is_zarr(path) and not is_scene_store(path) and (path / MANIFEST).is_file()
 

@@ -28,7 +28,7 @@ from georeset_lab.errors import GeoresetError
 if TYPE_CHECKING:
     from georeset_lab.dashboard.encodings import Lease
     from georeset_lab.dashboard.workspaces import Workspace
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["Visit"]
@@ -197,7 +197,7 @@ class Visit:
         self._deliver(lambda: self._show(cancelled, source, lease))
 
     def _show(self, cancelled: threading.Event, source: Source, lease: Lease) -> None:
-        from georeset_lab.embed.label_book import LabelBook
+        from georeset_lab.embed.labels.book import LabelBook
         from georeset_lab.widgets.state import Exploration
 
         if cancelled.is_set() or self._workspace is None:

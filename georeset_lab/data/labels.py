@@ -1,6 +1,6 @@
 """Labels on the grid of an embedding map: `read_labels` burns points, polygons, clicks or a raster of codes.
 
-Which labels go into which fold is in ``embed/blocks.py``.
+Which labels go into which fold is in ``embed/probing/blocks.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small pictures and the short HTML of a scene. Pictures of embeddings are in ``embed/pictures.py``."""
+"""Small pictures and the short HTML of a scene. Pictures of embeddings are in ``embed/pictures/colours.py``."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
-from georeset_lab.embed.arrays import as_dataarray, pixel_dataset
 from georeset_lab.embed.expert import FORMS, Expert, Form, Quantization, quantize
 from georeset_lab.embed.fused import FusedMap
 from georeset_lab.embed.locate import crs_name, pixel_of, window_of
+from georeset_lab.embed.stores.arrays import as_dataarray, pixel_dataset
 from georeset_lab.errors import ShapeMismatch, UnknownModality
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ PlotKind = Literal["pca", "axes", "certainty"]
 
 
 def open_embeddings(path: str | os.PathLike[str]) -> Embeddings:
-    """Embeddings that lie in a store, without reading pixels; see `georeset_lab.embed.stored.open_embeddings`."""
-    from georeset_lab.embed import stored
+    """Embeddings that lie in a store, without reading pixels; see `georeset_lab.embed.stores.stored.open_embeddings`."""
+    from georeset_lab.embed.stores import stored
 
     return stored.open_embeddings(path)
 
@@ -148,7 +148,7 @@ class Embeddings(FusedMap):
         (dim,) float32 for one modality or "fused"; by default (modality, dim) for all of them and "fused"; see
         `profile.certainty_profile`. `UnknownModality` if there is none of this name.
         """
-        from georeset_lab.embed.profile import certainty_profile
+        from georeset_lab.embed.profiles.profile import certainty_profile
 
         return certainty_profile(self, modality)
 
@@ -179,19 +179,19 @@ class Embeddings(FusedMap):
         self, path: str | os.PathLike[str], *, fused: bool = False, dtype: Form | None = None, overwrite: bool = False
     ) -> Embeddings:
         """Write a Zarr store and return the embeddings that read from it; see `save.write_embeddings`."""
-        from georeset_lab.embed.save import write_embeddings
+        from georeset_lab.embed.stores.save import write_embeddings
 
         return write_embeddings(self, path, fused=fused, dtype=dtype, overwrite=overwrite)
 
     def to_cog(self, path: str | os.PathLike[str], *, variance: bool = True) -> Path:
         """Write the fused map as a Cloud Optimized GeoTIFF of float32 bands; see `export.to_cog`."""
-        from georeset_lab.embed.export import to_cog
+        from georeset_lab.embed.stores.export import to_cog
 
         return to_cog(self, path, variance=variance)
 
     def to_geoparquet(self, path: str | os.PathLike[str], *, variance: bool = True, observed_only: bool = True) -> Path:
         """Write one row per pixel, with a point and the fused values; see `export.to_geoparquet`."""
-        from georeset_lab.embed.export import to_geoparquet
+        from georeset_lab.embed.stores.export import to_geoparquet
 
         return to_geoparquet(self, path, variance=variance, observed_only=observed_only)
 
@@ -204,19 +204,19 @@ class Embeddings(FusedMap):
         ax: Axes | None = None,
     ) -> Axes:
         """Draw the map with matplotlib: colour from PCA or three axes, or certainty; see `plot.plot_embeddings`."""
-        from georeset_lab.embed.plot import plot_embeddings
+        from georeset_lab.embed.pictures.plot import plot_embeddings
 
         return plot_embeddings(self, bands, kind=kind, limits=limits, ax=ax)
 
     def plot_certainty(self, *, limits: tuple[float, float] | None = (0.0, 1.0)) -> Figure:
         """Draw where each modality alone is sure, and all together, on one scale; see `plot_certainty.plot_certainty`."""
-        from georeset_lab.embed.plot_certainty import plot_certainty
+        from georeset_lab.embed.pictures.plot_certainty import plot_certainty
 
         return plot_certainty(self, limits=limits)
 
     def plot_profile(self, *, limits: tuple[float, float] | None = (0.0, 1.0)) -> Figure:
         """Draw which dimensions each modality settles, as a matrix; see `plot_certainty.plot_profile`."""
-        from georeset_lab.embed.plot_certainty import plot_profile
+        from georeset_lab.embed.pictures.plot_certainty import plot_profile
 
         return plot_profile(self, limits=limits)
 
@@ -229,7 +229,7 @@ class Embeddings(FusedMap):
         )
 
     def _repr_html_(self) -> str:
-        from georeset_lab.embed.plot import embeddings_html
+        from georeset_lab.embed.pictures.plot import embeddings_html
 
         return embeddings_html(self)
 

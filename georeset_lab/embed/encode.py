@@ -1,7 +1,8 @@
 """`encode`: a scene becomes `Embeddings`. Here it is decided onto which grid, and what is recorded of how.
 
-What to encode is in ``select.py``, the geometry in ``tiles.py``, reading in ``source.py``, resampling in ``regrid.py``,
-the loop that reads, encodes and writes at the same time in ``pipeline.py``, the same on a cluster in ``spread.py``.
+How it is done is in ``encoding/``: what to encode in ``select.py``, the geometry in ``tiles.py``, reading in ``source.py``,
+resampling in ``regrid.py``, the loop that reads, encodes and writes at the same time in ``pipeline.py``, the same on a
+cluster in ``spread.py``.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import numpy as np
 
 from georeset_lab.data.scene import Scene
 from georeset_lab.embed.embeddings import Embeddings
+from georeset_lab.embed.encoding.provenance import provenance
+from georeset_lab.embed.encoding.select import by_date, chosen
+from georeset_lab.embed.encoding.sinks import MemorySink, StoreSink
+from georeset_lab.embed.encoding.source import Source
+from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Tile, output_grid, pixel_size, tile_plan
 from georeset_lab.embed.expert import FORMS, Form
-from georeset_lab.embed.provenance import provenance
-from georeset_lab.embed.select import by_date, chosen
-from georeset_lab.embed.sinks import MemorySink, StoreSink
-from georeset_lab.embed.source import Source
-from georeset_lab.embed.tiles import PIXELS_PER_CELL, Tile, output_grid, pixel_size, tile_plan
 from georeset_lab.errors import CoarsenedOutput, InvalidOption
 
 if TYPE_CHECKING:
     from distributed import Client
     from odc.geo.geobox import GeoBox
 
-    from georeset_lab.embed.pipeline import Job, Progress
+    from georeset_lab.embed.encoding.pipeline import Job, Progress
     from georeset_lab.models.checkpoint import Model
 
 __all__ = ["encode"]
@@ -178,7 +179,7 @@ def encode(
             f"tile_cells={tile_cells}; give the side of a tile in cells, at least 1 (default {TILE_CELLS})."
         )
     if client is not None:
-        from georeset_lab.embed.spread import checked_client
+        from georeset_lab.embed.encoding.spread import checked_client
 
         checked_client(client)
     part, notes = chosen(scene, modalities)
@@ -210,7 +211,7 @@ class _Call:
         tile_cells: int,
         notes: list[str],
     ) -> None:
-        from georeset_lab.embed.device import on_device
+        from georeset_lab.embed.encoding.device import on_device
 
         self.scene, self.model, self.dtype, self.cell_m = scene, model, dtype, cell_m
         self.progress, self.tile_cells, self.notes = progress, tile_cells, notes
@@ -234,7 +235,7 @@ class _Call:
         """Encode these dates (None: all) of the scene's modalities."""
         import dask
 
-        from georeset_lab.embed.pipeline import Job
+        from georeset_lab.embed.encoding.pipeline import Job
 
         config = self.encoder.config
         sources = {
@@ -278,11 +279,11 @@ class _Call:
 
     def _run(self, job: Job, tiles: Sequence[Tile], sink: StoreSink | MemorySink, bar: Progress) -> None:
         if self.client is None:
-            from georeset_lab.embed import pipeline
+            from georeset_lab.embed.encoding import pipeline
 
             pipeline.run(job, tiles, sink, bar)
         else:
-            from georeset_lab.embed.spread import spread
+            from georeset_lab.embed.encoding.spread import spread
 
             spread(self.client, job, self.worker_device, tiles, sink, bar)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.labels import read_labels
-from georeset_lab.embed.blocks import make_folds
-from georeset_lab.embed.conformal import ALPHA
-from georeset_lab.embed.probe_cv import Features, cross_fit
-from georeset_lab.embed.probe_data import (
+from georeset_lab.embed.probing.blocks import make_folds
+from georeset_lab.embed.probing.conformal import ALPHA
+from georeset_lab.embed.probing.cv import Features, cross_fit
+from georeset_lab.embed.probing.data import (
     BACKGROUND_PIXELS,
     MAX_PER_CLASS,
     gather,
@@ -18,8 +18,8 @@ from georeset_lab.embed.probe_data import (
     spread_pixels,
     usable_labels,
 )
-from georeset_lab.embed.probe_model import Probe, check_classes
-from georeset_lab.embed.probe_report import baselines, report_table
+from georeset_lab.embed.probing.model import Probe, check_classes
+from georeset_lab.embed.probing.report import baselines, report_table
 
 if TYPE_CHECKING:
     from georeset_lab.data.scene import Scene
@@ -53,7 +53,7 @@ def fit_probe(
     seed : int
         Drives the choice of pixels and folds.
     folds : int
-        At most so many; see `georeset_lab.embed.blocks.make_folds` for what few labels allow.
+        At most so many; see `georeset_lab.embed.probing.blocks.make_folds` for what few labels allow.
     block_m : float, optional
         Side of the ground blocks that are held out together, in metres.
     penalty : float, optional

@@ -1,6 +1,6 @@
 """Is doubt where the errors are? Risk against coverage, the AUROC of doubt for errors, and bootstrap intervals.
 
-Pure NumPy, for any error and any uncertainty; class probabilities are scored in ``metrics.py``, variances in
+Pure NumPy, for any error and any uncertainty; class probabilities are scored in ``probing/metrics.py``, variances in
 ``uncertainty.py``. An error that is NaN is unknown and left out. Samples of equal uncertainty count with their mean
 error, so no score depends on the order of samples.
 """

@@ -1,6 +1,7 @@
-"""`similar`: which places look like this one? The pass over the pixels is in ``scan.py``, ranking in ``places.py``.
+"""`similar`: which places look like this one, best first.
 
-How several examples, for and against, become one score is in ``examples.py``.
+The pass over the pixels is in ``finding/scan.py``, ranking in ``finding/places.py``, and how several examples, for and
+against, become one score in ``finding/examples.py``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.examples import Passes
+from georeset_lab.embed.finding.examples import Passes
+from georeset_lab.embed.finding.places import cell_phase, rank_places
+from georeset_lab.embed.finding.query import Form, Query, examples_in, form_of_query, make_query
+from georeset_lab.embed.finding.scan import Score
 from georeset_lab.embed.locate import grid_coords
-from georeset_lab.embed.places import cell_phase, rank_places
-from georeset_lab.embed.query import Form, Query, examples_in, form_of_query, make_query
-from georeset_lab.embed.scan import Score
 from georeset_lab.errors import InvalidOption, NothingObserved
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def similar(
     s = 1/2 sum_d [log L1 + log L2 - log L + eta^2/L - eta1^2/L1 - eta2^2/L2] with posterior precisions L1, L2,
     L = L1 + L2 - 1, eta = eta1 + eta2: the log of the integral of q1(z) q2(z) / p(z) for the prior p = N(0, I); ours.
 
-    Each example of a list has a Gaussian and a pass of its own, and `georeset_lab.embed.examples.combine` makes one score
+    Each example of a list has a Gaussian and a pass of its own, and `georeset_lab.embed.finding.examples.combine` makes one score
     of theirs: with "pmi" the log of the mean evidence of the examples for, times the probability that it is one of them
     rather than one of those against; with "cosine" the difference of the two means.
 

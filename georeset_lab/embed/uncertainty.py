@@ -1,7 +1,7 @@
 """Is the variance right? Calibration of a Gaussian's variance against known truth, and one scalar that mends its scale.
 
 Pure NumPy. Scores of an uncertainty that need no truth in the units of the embedding (risk against coverage, R-AUROC)
-and the bootstrap are in ``risk.py`` and can be imported from here too; class probabilities are in ``metrics.py``.
+and the bootstrap are in ``risk.py`` and can be imported from here too; class probabilities are in ``probing/metrics.py``.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from georeset_lab.embed.metrics import aurc, ece, nll
-from georeset_lab.embed.probe_cv import LOOK_WEIGHT
+from georeset_lab.embed.probing.cv import LOOK_WEIGHT
+from georeset_lab.embed.probing.metrics import aurc, ece, nll
 from georeset_lab.evaluate.score import balanced_accuracy, fit_penalised, standardise
 from georeset_lab.evaluate.splits import TRAIN, Split
 

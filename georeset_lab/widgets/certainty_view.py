@@ -1,7 +1,7 @@
 """`CertaintyView`: where, and in which dimensions, each modality is sure; with switches that leave one out.
 
-Nothing is encoded again: the view keeps a thin sample of the precisions (``embed/place_profile.py``) and adds up those
-that are switched on. Static pictures of the same are in ``embed/plot_certainty.py``.
+Nothing is encoded again: the view keeps a thin sample of the precisions (``embed/profiles/place_profile.py``) and adds up those
+that are switched on. Static pictures of the same are in ``embed/pictures/plot_certainty.py``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from georeset_lab.embed.pictures import certainty_image, png_data_url
-from georeset_lab.embed.place_profile import SETTLED, CertaintySample, certainty_rows, precisions
-from georeset_lab.embed.plot_certainty import column_order
-from georeset_lab.embed.profile import FUSED
+from georeset_lab.embed.pictures.colours import certainty_image, png_data_url
+from georeset_lab.embed.pictures.plot_certainty import column_order
+from georeset_lab.embed.profiles.place_profile import SETTLED, CertaintySample, certainty_rows, precisions
+from georeset_lab.embed.profiles.profile import FUSED
 from georeset_lab.widgets.board import Board
 from georeset_lab.widgets.charts import certainty_bar, matrix_row, number
 from georeset_lab.widgets.page_images import label_of

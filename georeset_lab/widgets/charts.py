@@ -13,7 +13,7 @@ from html import escape
 
 import numpy as np
 
-from georeset_lab.embed.pictures import certainty_palette
+from georeset_lab.embed.pictures.colours import certainty_palette
 from georeset_lab.widgets.chart_axes import LEFT, RIGHT, TOP, WIDTH, axis_x, axis_y, scale, svg, tick, ticks
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 import traitlets
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.warp import grid_view
+from georeset_lab.embed.pictures.warp import grid_view
 from georeset_lab.widgets.layer_source import AXES, PCA, SCENE, SIMILARITY, LayerSource
 from georeset_lab.widgets.map_canvas import HEIGHT, MapCanvas, network_is_there
 from georeset_lab.widgets.map_controls import WEB_MAPS, MapControls, as_note

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import traitlets
 
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.certainty_view import CertaintyView
 from georeset_lab.widgets.collector import collector_rests

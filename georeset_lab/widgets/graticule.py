@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from georeset_lab.embed.warp import MercatorView, lonlat_of_mercator, mercator_of
+from georeset_lab.embed.pictures.warp import MercatorView, lonlat_of_mercator, mercator_of
 
 SPACING_PX = 130
 """Lines are at least so far apart."""

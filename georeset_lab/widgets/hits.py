@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.place_pixels import distance_km, pixels_on
-from georeset_lab.embed.scan import Score
+from georeset_lab.embed.finding.scan import Score
+from georeset_lab.embed.profiles.place_pixels import distance_km, pixels_on
 from georeset_lab.widgets.charts import number
 from georeset_lab.widgets.thumbnails import Looks, main_optical, small_url
 

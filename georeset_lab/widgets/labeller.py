@@ -14,14 +14,14 @@ import ipywidgets as ipw
 import shapely
 import traitlets
 
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from georeset_lab.errors import GeoresetError
 from georeset_lab.widgets.class_row import ClassRow
 from georeset_lab.widgets.learning_panel import LearningPanel
 from georeset_lab.widgets.live_map import LiveMap
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.suggest import Suggester
+    from georeset_lab.embed.probing.suggest import Suggester
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["Labeller"]
@@ -246,7 +246,7 @@ class Labeller(ipw.VBox):
 
     @cached_property
     def _suggester(self) -> Suggester:
-        from georeset_lab.embed.suggest import Suggester
+        from georeset_lab.embed.probing.suggest import Suggester
 
         return Suggester(self.state.emb)
 

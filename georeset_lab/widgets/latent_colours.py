@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.certainty_at import certainty_at, knows_most
-from georeset_lab.embed.pictures import certainty_palette, class_palette
+from georeset_lab.embed.pictures.colours import certainty_palette, class_palette
 from georeset_lab.embed.points import columns_of
-from georeset_lab.embed.profile import FUSED
+from georeset_lab.embed.profiles.certainty_at import certainty_at, knows_most
+from georeset_lab.embed.profiles.profile import FUSED
 from georeset_lab.widgets.page_images import certainty_top, class_colours, hexes, label_of, score_palette
 
 if TYPE_CHECKING:

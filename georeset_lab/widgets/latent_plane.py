@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from georeset_lab.embed.landmarks import FEWEST, PointLayout, pca_layout, place_pixels, umap_layout
-from georeset_lab.embed.project import sample_points
+from georeset_lab.embed.latent.landmarks import FEWEST, PointLayout, pca_layout, place_pixels, umap_layout
+from georeset_lab.embed.latent.project import sample_points
 
 if TYPE_CHECKING:
     from georeset_lab.widgets.state import Exploration

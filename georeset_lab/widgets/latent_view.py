@@ -18,8 +18,8 @@ import numpy as np
 import traitlets
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.inside import points_inside
-from georeset_lab.embed.layout_cache import CACHE
+from georeset_lab.embed.latent.inside import points_inside
+from georeset_lab.embed.latent.layout_cache import CACHE
 from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.latent_colours import Extra, choices, colouring
 from georeset_lab.widgets.latent_plane import LatentPlane

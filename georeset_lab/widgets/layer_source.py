@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from georeset_lab.embed.overview import ColourBasis, Sample, axes_basis, pca_basis, sample_map
+from georeset_lab.embed.pictures.overview import ColourBasis, Sample, axes_basis, pca_basis, sample_map
 from georeset_lab.embed.points import Column, columns_of
 from georeset_lab.widgets import map_layers as layers
 from georeset_lab.widgets.page_images import certainty_top, label_of

@@ -1,6 +1,6 @@
 """A learning curve as a drawing: score on held-out places over the number of labels, the embedding beside raw bands.
 
-The numbers are made in ``embed/learning_curve.py``, the axes in ``chart_axes.py``.
+The numbers are made in ``embed/probing/learning_curve.py``, the axes in ``chart_axes.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from georeset_lab.widgets.chart_axes import LEFT, RIGHT, TOP, WIDTH, axis_x, axis_y, scale, svg, tick, ticks
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.learning_curve import LearningCurve
+    from georeset_lab.embed.probing.learning_curve import LearningCurve
 
 __all__ = ["STYLES", "learning_chart", "learning_keys"]
 

@@ -1,6 +1,6 @@
 """`LearningPanel`: how good the map is on places without labels, and whether more labels would help; on demand.
 
-The estimate is `georeset_lab.embed.learning_curve.grow_curve`, run beside the interface; its drawing is in
+The estimate is `georeset_lab.embed.probing.learning_curve.grow_curve`, run beside the interface; its drawing is in
 ``learning_chart.py``.
 """
 
@@ -18,8 +18,8 @@ from georeset_lab.widgets.charts import meter
 from georeset_lab.widgets.learning_chart import learning_chart, learning_keys
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.label_book import LabelBook
-    from georeset_lab.embed.learning_curve import LearningCurve
+    from georeset_lab.embed.labels.book import LabelBook
+    from georeset_lab.embed.probing.learning_curve import LearningCurve
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["LearningPanel"]
@@ -75,7 +75,7 @@ class LearningPanel(Board):
         self._draw()
 
         def job() -> str:
-            from georeset_lab.embed.learning_curve import grow_curve
+            from georeset_lab.embed.probing.learning_curve import grow_curve
 
             try:
                 for curve in grow_curve(emb, labels, scene=scene, draws=DRAWS):

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from georeset_lab.embed.probe_live import LiveProbe
+from georeset_lab.embed.probing.live import LiveProbe
 
 if TYPE_CHECKING:
     from georeset_lab.embed.embeddings import Embeddings
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
 
 
@@ -55,7 +55,7 @@ class LiveMap:
     def _warm_up(self) -> None:
         """In a thread: numba takes half a second to import, which the first picture need not wait for."""
         self.state.await_picture()
-        from georeset_lab.embed.probe_kernels import warm_up
+        from georeset_lab.embed.probing.kernels import warm_up
 
         warm_up()
 

@@ -13,7 +13,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from georeset_lab.embed.warp import TILE_PX, WORLD_M, MercatorView, fit_zoom, mercator_of
+from georeset_lab.embed.pictures.warp import TILE_PX, WORLD_M, MercatorView, fit_zoom, mercator_of
 from georeset_lab.widgets.graticule import graticule
 from georeset_lab.widgets.leafmap_import import import_leafmap
 from georeset_lab.widgets.overlay import Overlay, place, seen_on

@@ -13,9 +13,9 @@ import numpy as np
 
 from georeset_lab.data.quicklook import quicklook
 from georeset_lab.embed.expert import fuse
-from georeset_lab.embed.overview import ColourBasis, Sample, certainty_map, colour_map
-from georeset_lab.embed.pictures import PaletteImage, certainty_palette, class_image, scale_image
-from georeset_lab.embed.warp import thin_grid
+from georeset_lab.embed.pictures.colours import PaletteImage, certainty_palette, class_image, scale_image
+from georeset_lab.embed.pictures.overview import ColourBasis, Sample, certainty_map, colour_map
+from georeset_lab.embed.pictures.warp import thin_grid
 from georeset_lab.widgets import page_images as images
 from georeset_lab.widgets.map_legend import bar_legend, class_legend, ramp_legend, rgb_legend, text_legend
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.pictures import PaletteImage, png_data_url
-from georeset_lab.embed.warp import MercatorView, grid_view, view_of_pixels, warp_index, warped
+from georeset_lab.embed.pictures.colours import PaletteImage, png_data_url
+from georeset_lab.embed.pictures.warp import MercatorView, grid_view, view_of_pixels, warp_index, warped
 
 if TYPE_CHECKING:
     from ipyleaflet import ImageOverlay

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from georeset_lab.embed.latent.project import UmapWorker, sample_points
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.embed.pictures import pca_axes, pca_rgb
-from georeset_lab.embed.project import UmapWorker, sample_points
+from georeset_lab.embed.pictures.colours import pca_axes, pca_rgb
 from georeset_lab.widgets import page_images as images
 from georeset_lab.widgets import page_parts as parts
 from georeset_lab.widgets import page_sections as sections

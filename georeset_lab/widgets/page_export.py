@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from georeset_lab.embed.landmarks import known_umap
+from georeset_lab.embed.latent.landmarks import known_umap
 from georeset_lab.widgets.page_frame import fill_template, page_facts, provenance_rows
 from georeset_lab.widgets.page_images import label_of
 from georeset_lab.widgets.page_linked import linked_section
 
 if TYPE_CHECKING:
-    from georeset_lab.embed.label_book import LabelBook
-    from georeset_lab.embed.landmarks import PointLayout
+    from georeset_lab.embed.labels.book import LabelBook
+    from georeset_lab.embed.latent.landmarks import PointLayout
     from georeset_lab.widgets.state import Exploration
 
 __all__ = ["drawn_labels", "export_page"]
@@ -43,7 +43,7 @@ def export_page(
     Returns
     -------
     str
-        At most some 17 MB: a map of more than 65,536 pixels is thinned (`georeset_lab.embed.packed`), and says so.
+        At most some 17 MB: a map of more than 65,536 pixels is thinned (`georeset_lab.embed.latent.packed`), and says so.
         Every text that comes from data is escaped or set as text by the script.
 
     Raises

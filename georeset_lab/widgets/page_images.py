@@ -1,6 +1,6 @@
 """What the page draws: arrays of a scene or of embeddings, all cut to the same ground, pixel for pixel.
 
-How numbers become colours is in ``embed/pictures.py``; here is which numbers, and which colour means what.
+How numbers become colours is in ``embed/pictures/colours.py``; here is which numbers, and which colour means what.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.pictures import certainty_palette, class_image, class_palette, png_data_url, scale_image
-from georeset_lab.embed.plot import thinned
+from georeset_lab.embed.pictures.colours import certainty_palette, class_image, class_palette, png_data_url, scale_image
+from georeset_lab.embed.pictures.plot import thinned
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -1,6 +1,6 @@
 """`linked_section`: map and latent space of an exploration, linked and alive in a page that nothing stands behind.
 
-What the script gets is put together here, pixel by pixel of `georeset_lab.embed.packed.Packed`: positions, the colours of
+What the script gets is put together here, pixel by pixel of `georeset_lab.embed.latent.packed.Packed`: positions, the colours of
 every layer the map has at this moment, vectors, labels. Colours, legends and numbers are those of ``map_layers.py``.
 Names that people typed are JSON strings, which the script only ever sets as text.
 """
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.landmarks import PointLayout, pca_layout, place_pixels
+from georeset_lab.embed.latent.landmarks import PointLayout, pca_layout, place_pixels
+from georeset_lab.embed.latent.packed import Packed, pack
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.embed.packed import Packed, pack
-from georeset_lab.embed.pictures import PaletteImage, certainty_palette, png_data_url
-from georeset_lab.embed.warp import MercatorView, grid_view, mercator_of, thin_grid, warp_index, warped
+from georeset_lab.embed.pictures.colours import PaletteImage, certainty_palette, png_data_url
+from georeset_lab.embed.pictures.warp import MercatorView, grid_view, mercator_of, thin_grid, warp_index, warped
 from georeset_lab.widgets import page_parts as parts
 from georeset_lab.widgets.latent_plane import in_steps
 from georeset_lab.widgets.layer_source import PCA, SCENE, LayerSource
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Linked", "linked_section"]
 
 VIEW_PIXELS = 420_000
-"""Pixels of the pictures: enough for the map at twice the size of `georeset_lab.embed.packed.MOST_PIXELS`."""
+"""Pixels of the pictures: enough for the map at twice the size of `georeset_lab.embed.latent.packed.MOST_PIXELS`."""
 NO_VARIANCE = "unknown: these embeddings state no variance"
 
 

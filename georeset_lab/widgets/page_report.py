@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.pictures import certainty_palette
+from georeset_lab.embed.pictures.colours import certainty_palette
 from georeset_lab.widgets import page_images as images
 from georeset_lab.widgets import page_parts as parts
 from georeset_lab.widgets.page_parts import Map

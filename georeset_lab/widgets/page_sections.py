@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.pictures import certainty_palette, png_data_url, stretch_rgb
+from georeset_lab.embed.pictures.colours import certainty_palette, png_data_url, stretch_rgb
 from georeset_lab.widgets import page_images as images
 from georeset_lab.widgets import page_parts as parts
 from georeset_lab.widgets.page_images import Canvas, label_of

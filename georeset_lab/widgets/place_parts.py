@@ -1,6 +1,6 @@
 """What is said and drawn about measured values: curves, facts with units, the class and what is known. No widget here.
 
-Numbers come from ``embed/place_pixels.py`` and ``embed/place_profile.py``; text in, escaped HTML out.
+Numbers come from ``embed/profiles/place_pixels.py`` and ``embed/profiles/place_profile.py``; text in, escaped HTML out.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from georeset_lab.embed.place_profile import Step
 from georeset_lab.embed.points import columns_of
+from georeset_lab.embed.profiles.place_profile import Step
 from georeset_lab.widgets.charts import COLOURS, Bar, Curve, keys, meter, number, series, spectrum
 from georeset_lab.widgets.page_images import label_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from georeset_lab.embed.embeddings import Embeddings
-    from georeset_lab.embed.place_pixels import Measured
+    from georeset_lab.embed.profiles.place_pixels import Measured
     from georeset_lab.widgets.state import Click
 
 __all__ = [
@@ -65,7 +65,7 @@ def known_words(steps: Sequence[Step], dim: int, seen: Sequence[bool]) -> str:
     Parameters
     ----------
     steps : sequence of Step
-        As `georeset_lab.embed.place_profile.settled_steps` orders them.
+        As `georeset_lab.embed.profiles.place_profile.settled_steps` orders them.
     dim : int
     seen : sequence of bool
         Whether each of them measured anything here.

@@ -15,8 +15,8 @@ import numpy as np
 
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.points import is_points
-from georeset_lab.embed.place_pixels import Measured, measure, pixel_area_ha, pixels_on, window_around
-from georeset_lab.embed.place_profile import draw, precisions, settled_steps
+from georeset_lab.embed.profiles.place_pixels import Measured, measure, pixel_area_ha, pixels_on, window_around
+from georeset_lab.embed.profiles.place_profile import draw, precisions, settled_steps
 from georeset_lab.widgets import place_parts as parts
 from georeset_lab.widgets.board import Board
 from georeset_lab.widgets.charts import number

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.embed.examples import Passes
-from georeset_lab.embed.place_pixels import pixel_area_ha
-from georeset_lab.embed.query import form_of_query, make_query
-from georeset_lab.embed.scan import Score
+from georeset_lab.embed.finding.examples import Passes
+from georeset_lab.embed.finding.query import form_of_query, make_query
+from georeset_lab.embed.finding.scan import Score
+from georeset_lab.embed.profiles.place_pixels import pixel_area_ha
 from georeset_lab.embed.search import Similar, similar
 from georeset_lab.errors import GeoresetError
 from georeset_lab.widgets.board import Board
@@ -265,7 +265,7 @@ def _warm_up() -> None:
     """Load what the first search needs while the user still looks for a place to click: seconds on a cold start."""
     import geopandas  # noqa: F401
 
-    from georeset_lab.embed import kernels
+    from georeset_lab.embed.finding import kernels
 
     one, none = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)
     kernels.pmi(one, one, np.zeros(1, bool), none, none, np.float32(0), np.float32(1), none.copy())

@@ -1,7 +1,7 @@
 """Small pictures of the ground around a place, in the colours the whole scene is shown in.
 
 `Looks` fixes each modality's colours once from a sample, so that two thumbnails can be compared: a dark one is a dark
-place. How numbers become colours in general is in ``embed/pictures.py``; pictures of whole scenes in ``data/quicklook.py``.
+place. How numbers become colours in general is in ``embed/pictures/colours.py``; pictures of whole scenes in ``data/quicklook.py``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from georeset_lab.data.quicklook import is_cheap
-from georeset_lab.embed.pictures import pca_axes, png_data_url
-from georeset_lab.embed.plot import thinned
+from georeset_lab.embed.pictures.colours import pca_axes, png_data_url
+from georeset_lab.embed.pictures.plot import thinned
 from georeset_lab.widgets.page_images import best_date, hillshade, nearest_bands
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from georeset_lab.data.load import load_scene
 from georeset_lab.data.scene import Scene
 from georeset_lab.embed.embeddings import Embeddings, Expert
 from georeset_lab.embed.encode import encode
-from georeset_lab.embed.examples import combine
+from georeset_lab.embed.finding.examples import combine
 from georeset_lab.widgets.certainty_view import CertaintyView
 from georeset_lab.widgets.place_view import PlaceView
 from georeset_lab.widgets.similar_panel import SimilarPanel

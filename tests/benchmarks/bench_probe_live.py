@@ -21,10 +21,10 @@ os.environ["NUMBA_NUM_THREADS"] = "1"
 
 from georeset_lab.data.labels import LabelSet
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.embed.pictures import class_image, png_bytes
-from georeset_lab.embed.probe_kernels import warm_up
-from georeset_lab.embed.probe_live import LiveProbe
-from georeset_lab.embed.probe_solver import solve
+from georeset_lab.embed.pictures.colours import class_image, png_bytes
+from georeset_lab.embed.probing.kernels import warm_up
+from georeset_lab.embed.probing.live import LiveProbe
+from georeset_lab.embed.probing.solver import solve
 from tests.benchmarks.bench_probe_sets import open_place
 from tests.benchmarks.bench_search import embeddings_of
 

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from georeset_lab.data.labels import LabelSet
-from georeset_lab.embed.blocks import make_folds
-from georeset_lab.embed.conformal import coverage
 from georeset_lab.embed.encode import encode
 from georeset_lab.embed.probe import Probe, fit_probe
-from georeset_lab.embed.probe_cv import METRICS, Features
-from georeset_lab.embed.probe_data import spread_pixels
-from georeset_lab.embed.probe_live import LiveProbe
-from georeset_lab.embed.raw import pixel_features
+from georeset_lab.embed.probing.blocks import make_folds
+from georeset_lab.embed.probing.conformal import coverage
+from georeset_lab.embed.probing.cv import METRICS, Features
+from georeset_lab.embed.probing.data import spread_pixels
+from georeset_lab.embed.probing.live import LiveProbe
+from georeset_lab.embed.probing.raw import pixel_features
 from georeset_lab.evaluate.score import balanced_accuracy, score_features
 from georeset_lab.evaluate.splits import Draw, Split, make_split
 from georeset_lab.evaluate.tasks import Task, all_tasks

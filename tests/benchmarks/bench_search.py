@@ -57,7 +57,7 @@ def bench(millions: float) -> None:
     from sklearn.metrics.pairwise import cosine_similarity
     from sklearn.neighbors import NearestNeighbors
 
-    from georeset_lab.embed.scan import top_pixels
+    from georeset_lab.embed.finding.scan import top_pixels
     from georeset_lab.embed.search import similar
 
     torch.set_num_threads(1)

@@ -97,7 +97,7 @@ def encode_part(path: Path, out: str, resolution_m: float, rows: int | None, col
     import torch
 
     from georeset_lab.embed.encode import encode
-    from georeset_lab.embed.store import TileStore
+    from georeset_lab.embed.stores.store import TileStore
     from georeset_lab.models.encoder import Encoder
 
     torch.set_num_threads(int(_THREADS))
@@ -146,7 +146,7 @@ def answer_of(process: subprocess.Popen) -> dict[str, float]:
 
 def journaled(store: Path) -> dict[tuple[int, int], list[str]]:
     """Tiles that an unfinished store counts as done, with their chunk files; each must be there once."""
-    from georeset_lab.embed.manifest import Journal
+    from georeset_lab.embed.stores.manifest import Journal
 
     lines = [e for e in Journal(store.with_name(f"{store.name}.partial")).entries() if "tile" in e]
     done = {tuple(e["tile"]): list(e["chunks"]) for e in lines}
@@ -240,8 +240,8 @@ def inflate_blocks(path: Path) -> str:
 
 
 def windows(path: Path, *, physical: bool) -> None:
-    from georeset_lab.embed.source import Source
-    from georeset_lab.embed.tiles import Span
+    from georeset_lab.embed.encoding.source import Source
+    from georeset_lab.embed.encoding.tiles import Span
 
     modality = open_tile(path)["s2"]
     source = Source(modality, stride_cells=4, margin_cells=8)
@@ -272,7 +272,7 @@ def reader_child(name: str, path: Path) -> dict[str, object]:
     import dask
     import rioxarray  # noqa: F401  (imported beforehand for all, so that no reader pays for it)
 
-    import georeset_lab.embed.source  # noqa: F401
+    import georeset_lab.embed.encoding.source  # noqa: F401
 
     open_tile(path)  # imports, and what identifies the file
     dask.config.set(scheduler="synchronous")

@@ -46,8 +46,8 @@ def timed(function: Callable[[], np.ndarray], repeats: int) -> tuple[float, floa
 
 def landmarked(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     """What `umap_layout` and `place_pixels` compute, without map, worker and cache."""
-    from georeset_lab.embed.landmarks import EPOCHS, UmapLayout, choose_landmarks
-    from georeset_lab.embed.project import _layout
+    from georeset_lab.embed.latent.landmarks import EPOCHS, UmapLayout, choose_landmarks
+    from georeset_lab.embed.latent.project import _layout
 
     picked = choose_landmarks(np.ones((1, len(vectors)), bool), seed=seed)
     return UmapLayout(vectors[picked], _layout(vectors[picked], seed, EPOCHS)).place(vectors)

@@ -4,7 +4,7 @@
 
 A child labels, erases, relabels, undoes and redoes in one book, and says so after each call; it is killed (SIGKILL) at a
 random moment, also while it opens or rewrites the file, and the next one goes on. SIGKILL leaves the page cache alone,
-so this does not test a power cut; that every line is synced first is tested in ``tests/embed/test_label_journal.py``.
+so this does not test a power cut; that every line is synced first is tested in ``tests/embed/labels/test_journal.py``.
 Beside each acknowledgement a bare write of a line and fsync in the same folder is timed: what the disk asks for that.
 """
 
@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 
 KEY = "kill"
 NAMES = ("water", "town", "forêt")

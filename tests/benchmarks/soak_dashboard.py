@@ -210,7 +210,7 @@ def _admit(outcome: Outcome, key: str, name: str) -> None:
 
 def _check_labels(outcome: Outcome, kept: Path) -> None:
     """What is on the disk, against what each client was told."""
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
 
     for key, name in outcome.names.items():
         folder = kept / hashlib.sha256(f"\0{key}".encode()).hexdigest()[:40]

@@ -53,7 +53,7 @@ def make_explorer(state: Any, *, book: Any) -> Any:
 def _png(shade: int) -> str:
     import numpy as np
 
-    from georeset_lab.embed.pictures import png_data_url
+    from georeset_lab.embed.pictures.colours import png_data_url
 
     return png_data_url(np.full((4, 4, 4), (shade, 120, 90, 255), np.uint8))
 

@@ -79,7 +79,7 @@ def test_more_classes_than_a_byte_holds_are_refused(prediction):
 
 def test_the_page_holds_the_map_the_labels_and_no_markup_of_them():
     from georeset_lab.dashboard.exports import EXPORTS, export
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
     from tests.widgets.planted import planted_embeddings
 
@@ -96,7 +96,7 @@ def test_the_page_holds_the_map_the_labels_and_no_markup_of_them():
 
 def test_a_map_that_is_not_there_cannot_be_exported_but_labels_can():
     from georeset_lab.dashboard.exports import export
-    from georeset_lab.embed.label_book import LabelBook
+    from georeset_lab.embed.labels.book import LabelBook
     from georeset_lab.widgets.state import Exploration
     from tests.widgets.planted import planted_embeddings
 

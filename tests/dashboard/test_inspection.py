@@ -9,7 +9,7 @@ import pytest
 
 from georeset_lab.dashboard import inspection
 from georeset_lab.dashboard.inspection import inspect_upload
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from tests.dashboard import hostile
 
 LIMITS = {"scene_bytes": 50_000_000, "labels_bytes": 2_000_000, "decoded_bytes": 200_000_000, "pixels": 16_000_000}

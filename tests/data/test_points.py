@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.points import PointGrid, is_points
 from georeset_lab.embed.locate import describe, lonlat_of, pixel_of
-from georeset_lab.embed.warp import grid_view, warp_index
+from georeset_lab.embed.pictures.warp import grid_view, warp_index
 from georeset_lab.errors import InvalidOption, MissingCRS, NotAGrid, OutsideScene, ShapeMismatch
 
 LON, LAT = np.array([-50.0, -50.0, -49.0, -48.0]), np.array([-10.0, -11.0, -10.0, -12.0])
@@ -106,7 +106,7 @@ def test_on_a_map_each_point_is_a_disc_around_its_place(points):
     view = grid_view(points, max_pixels=40_000)
     index = warp_index(points, view)
     assert set(np.unique(index)) == {-1, 0, 1, 2, 3}
-    from georeset_lab.embed.warp import mercator_of
+    from georeset_lab.embed.pictures.warp import mercator_of
 
     x, y = mercator_of(LON, LAT)
     for i in range(4):

@@ -18,10 +18,10 @@ import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from georeset_lab.embed import pipeline
 from georeset_lab.embed.encode import encode
-from georeset_lab.embed.source import Source
-from georeset_lab.embed.store import open_embeddings
+from georeset_lab.embed.encoding import pipeline
+from georeset_lab.embed.encoding.source import Source
+from georeset_lab.embed.stores.store import open_embeddings
 from georeset_lab.errors import CoarsenedOutput, GridMismatch, InvalidOption, StoreError, UnitError, UnknownModality
 from tests.embed.scenes import UTM, Transparent, bands, grid, modality, scene, texture, tiny, transparent
 
@@ -429,7 +429,7 @@ CHILD = """
 import os, sys, signal
 sys.path.insert(0, {root!r})
 from tests.embed.scenes import modality, scene, texture, tiny
-from georeset_lab.embed import sinks
+from georeset_lab.embed.encoding import sinks
 from georeset_lab.embed.encode import encode
 write, count = sinks.StoreSink.write, 0
 def spy(self, tile, experts):

@@ -14,7 +14,7 @@ from odc.geo.xr import xr_coords
 import georeset_lab as gl
 from georeset_lab.data.labels import read_labels
 from georeset_lab.embed.probe import fit_probe
-from georeset_lab.embed.suggest import suggest
+from georeset_lab.embed.probing.suggest import suggest
 from georeset_lab.errors import (
     InvalidOption,
     LabelError,
@@ -343,7 +343,7 @@ def test_five_neighbours_say_what_the_source_says_and_less_by_block(cerrado):
     from sklearn.model_selection import StratifiedKFold
     from sklearn.neighbors import KNeighborsClassifier
 
-    from georeset_lab.embed.blocks import leave_blocks_out
+    from georeset_lab.embed.probing.blocks import leave_blocks_out
 
     some = np.random.default_rng(0).choice(36_949, 4000, replace=False)
     x, y = cerrado.vectors()[0][some], cerrado.labels("cover").codes[some, 0].astype(int)

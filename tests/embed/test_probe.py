@@ -16,13 +16,13 @@ from odc.geo.xr import xr_coords
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.data.scene import Scene
-from georeset_lab.embed import probe_fit
 from georeset_lab.embed.embeddings import Embeddings, Expert
 from georeset_lab.embed.probe import Probe, fit_probe
-from georeset_lab.embed.probe_cv import LOOK_WEIGHT, Features, cross_fit
-from georeset_lab.embed.probe_data import gather_alone
-from georeset_lab.embed.probe_fit import fit_linear, fit_temperature, softmax
-from georeset_lab.embed.probe_solver import solve
+from georeset_lab.embed.probing import fit as probe_fit
+from georeset_lab.embed.probing.cv import LOOK_WEIGHT, Features, cross_fit
+from georeset_lab.embed.probing.data import gather_alone
+from georeset_lab.embed.probing.fit import fit_linear, fit_temperature, softmax
+from georeset_lab.embed.probing.solver import solve
 from georeset_lab.errors import (
     CheckpointError,
     InvalidOption,

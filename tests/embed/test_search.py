@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from georeset_lab.embed import examples
 from georeset_lab.embed.embeddings import Embeddings, Expert
+from georeset_lab.embed.finding import examples
+from georeset_lab.embed.finding.scan import top_pixels
 from georeset_lab.embed.locate import lonlat_of
-from georeset_lab.embed.scan import top_pixels
 from georeset_lab.embed.search import similar
 from georeset_lab.errors import InvalidOption, NothingObserved, OutsideScene, ShapeMismatch
 
@@ -369,7 +369,7 @@ def test_pmi_needs_variances_and_cosine_does_not():
 
 
 def test_scores_of_many_examples_are_the_log_of_their_mean_evidence():
-    from georeset_lab.embed.examples import combine
+    from georeset_lab.embed.finding.examples import combine
 
     rng = np.random.default_rng(0)
     scores = [rng.normal(0, 200, (7, 9)).astype("f4") for _ in range(5)]

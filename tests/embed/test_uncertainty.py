@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from georeset_lab.embed import metrics
+from georeset_lab.embed.probing import metrics
 from georeset_lab.embed.uncertainty import (
     aurc,
     bootstrap_interval,

@@ -70,7 +70,7 @@ class Heard(Board):
     def heard(self, what, value, *, checked, at):
         self.told.append([what, value, checked, at])
 
-from georeset_lab.embed.pictures import png_data_url
+from georeset_lab.embed.pictures.colours import png_data_url
 import numpy as np
 blue = png_data_url(np.full((2, 2, 3), 200, np.uint8))
 board = Heard(pictures={"a": blue}, parts={

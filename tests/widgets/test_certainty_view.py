@@ -9,7 +9,7 @@ import pytest
 
 from georeset_lab.embed import encode as encode_module
 from georeset_lab.embed.embeddings import Embeddings, Expert, open_embeddings
-from georeset_lab.embed.pictures import certainty_image
+from georeset_lab.embed.pictures.colours import certainty_image
 from georeset_lab.widgets.certainty_view import NO_VARIANCE, CertaintyView
 from georeset_lab.widgets.state import Exploration
 from tests.widgets.lab import ask, wait_for
@@ -151,7 +151,7 @@ def test_a_store_and_a_large_map_are_thinned(tmp_path, state, monkeypatch):
     state.emb.to_zarr(tmp_path / "map.zarr")
     stored = CertaintyView(Exploration(open_embeddings(tmp_path / "map.zarr")))
     assert stored.pictures == CertaintyView(state).pictures
-    monkeypatch.setattr("georeset_lab.embed.place_profile.thin_step", lambda shape, most: 4)
+    monkeypatch.setattr("georeset_lab.embed.profiles.place_profile.thin_step", lambda shape, most: 4)
     thin = CertaintyView(state)
     assert pixels(thin.pictures["fused"]).shape == (
         10,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from georeset_lab.embed.pictures import certainty_palette
+from georeset_lab.embed.pictures.colours import certainty_palette
 from georeset_lab.widgets.charts import (
     Bar,
     Curve,

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 import georeset_lab as gl
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from georeset_lab.errors import InvalidOption
 from georeset_lab.widgets.explore import Explorer, make_explorer
 from georeset_lab.widgets.state import Exploration

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import georeset_lab as gl
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from georeset_lab.widgets.labeller import Labeller
 from georeset_lab.widgets.state import Exploration
 

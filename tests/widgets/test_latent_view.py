@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from georeset_lab.embed.certainty_at import certainty_at
 from georeset_lab.embed.embeddings import Embeddings, Expert
-from georeset_lab.embed.landmarks import UmapLayout, vectors_at
+from georeset_lab.embed.latent.landmarks import UmapLayout, vectors_at
+from georeset_lab.embed.profiles.certainty_at import certainty_at
 from georeset_lab.errors import GeoresetError
 from georeset_lab.widgets import latent_plane
 from georeset_lab.widgets.latent_view import Extra, LatentView

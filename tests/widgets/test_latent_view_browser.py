@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from georeset_lab.embed.landmarks import pca_layout
+from georeset_lab.embed.latent.landmarks import pca_layout
 from georeset_lab.widgets.latent_plane import in_steps
 from tests.widgets.lab import ROOT, TIMEOUT_S, Messages, ask, execute, started_browser, wait_for
 from tests.widgets.planted import planted_classes, planted_embeddings
@@ -196,7 +196,10 @@ def test_wheel_and_drag_change_the_view_and_a_lasso_then_still_hits(open_noteboo
 
 
 def test_the_picture_moves_from_pca_to_umap_and_colours_change(open_notebook):
-    cells = [CELL, "from georeset_lab.embed.landmarks import UmapLayout\nfrom georeset_lab.widgets import latent_plane"]
+    cells = [
+        CELL,
+        "from georeset_lab.embed.latent.landmarks import UmapLayout\nfrom georeset_lab.widgets import latent_plane",
+    ]
     page = open_notebook(cells)
     plot = Plot(page)
     execute(

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from georeset_lab.embed import learning_curve
-from georeset_lab.embed.label_book import LabelBook
-from georeset_lab.embed.learning_curve import LearningCurve
+from georeset_lab.embed.labels.book import LabelBook
+from georeset_lab.embed.probing import learning_curve
+from georeset_lab.embed.probing.learning_curve import LearningCurve
 from georeset_lab.widgets.learning_chart import STYLES, learning_chart, learning_keys
 from georeset_lab.widgets.learning_panel import DRAWS, STALE, LearningPanel
 from georeset_lab.widgets.state import Exploration

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from georeset_lab.embed.overview import axes_basis, certainty_map, colour_map, pca_basis, sample_map
-from georeset_lab.embed.pictures import PaletteImage, certainty_palette, pca_rgb
+from georeset_lab.embed.pictures.colours import PaletteImage, certainty_palette, pca_rgb
+from georeset_lab.embed.pictures.overview import axes_basis, certainty_map, colour_map, pca_basis, sample_map
+from georeset_lab.embed.pictures.warp import view_of_pixels
 from georeset_lab.embed.search import similar
-from georeset_lab.embed.warp import view_of_pixels
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.widgets import map_layers as layers
 from georeset_lab.widgets.graticule import degree_step, graticule, ticks

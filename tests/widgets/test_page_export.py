@@ -14,8 +14,8 @@ from PIL import Image
 
 from georeset_lab.embed.embeddings import Embeddings
 from georeset_lab.embed.expert import Expert
-from georeset_lab.embed.label_book import LabelBook
-from georeset_lab.embed.landmarks import known_umap, pca_layout
+from georeset_lab.embed.labels.book import LabelBook
+from georeset_lab.embed.latent.landmarks import known_umap, pca_layout
 from georeset_lab.embed.search import similar
 from georeset_lab.errors import NothingObserved
 from georeset_lab.widgets.page_export import drawn_labels, export_page
@@ -126,7 +126,7 @@ def test_the_colours_of_each_pixel_are_those_of_the_map(html, explored):
 
 
 def test_the_picture_of_positions_finds_the_pixel_under_each_place(html, explored):
-    from georeset_lab.embed.warp import lonlat_of_mercator
+    from georeset_lab.embed.pictures.warp import lonlat_of_mercator
 
     data = linked(html)
     view = data["view"]
@@ -237,8 +237,8 @@ def test_nothing_observed_is_refused():
 
 
 def test_a_umap_that_was_made_before_is_found_without_a_wait(emb, tmp_path):
-    from georeset_lab.embed.landmarks import EPOCHS, LANDMARKS, choose_landmarks, vectors_at
-    from georeset_lab.embed.layout_cache import landmark_key, store_landmarks
+    from georeset_lab.embed.latent.landmarks import EPOCHS, LANDMARKS, choose_landmarks, vectors_at
+    from georeset_lab.embed.latent.layout_cache import landmark_key, store_landmarks
 
     assert known_umap(emb, cache=tmp_path) is None
     vectors = vectors_at(emb, choose_landmarks(emb.observed, seed=0))

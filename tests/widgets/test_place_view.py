@@ -10,8 +10,8 @@ import pytest
 
 from georeset_lab.data.modality import Modality
 from georeset_lab.embed.embeddings import Embeddings, Expert
-from georeset_lab.embed.place_pixels import measure
-from georeset_lab.embed.place_profile import Step
+from georeset_lab.embed.profiles.place_pixels import measure
+from georeset_lab.embed.profiles.place_profile import Step
 from georeset_lab.widgets.place_parts import class_facts, coordinates, known_words
 from georeset_lab.widgets.place_view import HINT, PlaceView
 from georeset_lab.widgets.state import Click, Exploration

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.real_data]
 
 CELL = """
 import numpy as np, pandas as pd, georeset_lab as gl
-from georeset_lab.embed.label_book import LabelBook
+from georeset_lab.embed.labels.book import LabelBook
 from georeset_lab.widgets.explore import Explorer
 from georeset_lab.widgets.state import Exploration
 found = np.load({path!r})

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from georeset_lab.embed.embeddings import Embeddings, Expert
-from georeset_lab.embed.place_pixels import distance_km
+from georeset_lab.embed.profiles.place_pixels import distance_km
 from georeset_lab.embed.search import similar
 from georeset_lab.widgets.similar_panel import HINT, ONLY_AGAINST, SimilarPanel
 from georeset_lab.widgets.state import Exploration
@@ -176,7 +176,7 @@ def test_switching_a_modality_off_searches_again_and_keeps_examples_for_later():
 
 
 def test_one_more_example_is_all_that_is_looked_up_and_scored(state, monkeypatch):
-    from georeset_lab.embed import examples
+    from georeset_lab.embed.finding import examples
     from georeset_lab.widgets import similar_panel
 
     looked, scored = [], []

@@ -1,0 +1,94 @@
+"""Where finished tiles go: arrays in memory, or a Zarr store that can be resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from georeset_lab.embed.embeddings import Embeddings
+from georeset_lab.embed.encoding.tiles import Span, Tile
+from georeset_lab.embed.expert import Expert, Form
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+    from georeset_lab.embed.encoding.pipeline import Natural
+    from georeset_lab.embed.stores.store import TileStore
+
+
+class MemorySink:
+    """Keeps tiles in arrays."""
+
+    store = None
+
+    def __init__(self, grid: GeoBox, names: tuple[str, ...], dim: int, dtype: type) -> None:
+        self._grid = grid
+        self._arrays: dict[str, Natural] = {
+            n: (np.empty((*grid.shape, dim), dtype), np.empty((*grid.shape, dim), dtype)) for n in names
+        }
+
+    def wants(self, tile: Tile) -> bool:
+        """Always: nothing was kept from an earlier call."""
+        return True
+
+    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+        """Copy a tile into place."""
+        for name, parts in experts.items():
+            for array, part in zip(self._arrays[name], parts, strict=True):
+                array[slice(*tile.rows), slice(*tile.cols)] = part
+
+    def finish(self, attrs: Mapping[str, Any]) -> Embeddings:
+        """The whole map."""
+        return Embeddings({n: Expert(*a) for n, a in self._arrays.items()}, self._grid, attrs=attrs)
+
+
+class StoreSink:
+    """Writes tiles to a Zarr store, chunk by chunk; leaves out chunks that are there."""
+
+    def __init__(self, store: TileStore) -> None:
+        self.store = store
+
+    @classmethod
+    def open(
+        cls,
+        out: str | os.PathLike[str],
+        grid: GeoBox,
+        names: tuple[str, ...],
+        dim: int,
+        dtype: Form,
+        chunk: tuple[int, int],
+        attrs: Mapping[str, Any],
+    ) -> StoreSink:
+        """Begin a store, or go on with the one an interrupted call left behind."""
+        from georeset_lab.embed.stores.store import TileStore
+
+        return cls(TileStore.create_or_resume(out, grid, names, dim, dtype, chunk, attrs))
+
+    def wants(self, tile: Tile) -> bool:
+        """True if a chunk of the tile is not on the disk."""
+        return bool(self.lacking(tile))
+
+    def lacking(self, tile: Tile) -> list[tuple[slice, slice]]:
+        """Chunks of a tile that are not on the disk."""
+        return self.store.pending(self._chunks(tile))
+
+    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+        """Write the chunks of a tile that are missing; each is durable before the next."""
+        for rows, cols in self.lacking(tile):
+            window = (Span(rows.start, rows.stop).within(tile.rows), Span(cols.start, cols.stop).within(tile.cols))
+            self.store.write((rows, cols), {n: (eta[window], tau[window]) for n, (eta, tau) in experts.items()})
+
+    def finish(self, attrs: Mapping[str, Any]) -> Embeddings:
+        """The whole map, read from its store; the store holds the attributes already."""
+        return self.store.finish()
+
+    def _chunks(self, tile: Tile) -> list[tuple[slice, slice]]:
+        ty, tx = self.store.layout.tile_shape
+        return [
+            (slice(y, min(y + ty, tile.rows.stop)), slice(x, min(x + tx, tile.cols.stop)))
+            for y in range(tile.rows.start, tile.rows.stop, ty)
+            for x in range(tile.cols.start, tile.cols.stop, tx)
+        ]

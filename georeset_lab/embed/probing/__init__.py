@@ -1,0 +1,1 @@
+"""Few-shot classifiers over embeddings: fitted in a blink, tested elsewhere, with doubts, their causes and prediction sets."""

@@ -1,0 +1,130 @@
+"""`ChunkFiles`: the chunks of a store that is being filled, written by any process that sees its folder.
+
+A chunk counts as written once `TileStore` has journaled the seals that `write` returns; here nothing is journaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from georeset_lab.embed.expert import Expert, fuse, narrowed
+from georeset_lab.embed.stores.layout import Layout, Tile
+from georeset_lab.embed.stores.manifest import Seal, fsync_path, seal_of
+from georeset_lab.errors import ShapeMismatch
+
+Natural = tuple[np.ndarray, np.ndarray] | Expert
+"""One expert of a tile: eta and tau, or codes."""
+
+_CACHED_VALUES = 1 << 17
+"""Values that are checked and coded at once: a dozen passes over them then stay in a core's cache."""
+
+
+class ChunkFiles:
+    """Files of a partial store; `write` may be called from several threads and processes, for different tiles.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the partial store, which exists.
+    layout : Layout
+        What the store holds.
+    """
+
+    def __init__(self, root: Path, layout: Layout) -> None:
+        import zarr
+
+        self._root, self._layout = root, layout
+        names = [f"experts/{e}/{a}" for e in layout.experts for a in ("eta", "tau")]
+        names += ["mean", "variance"] if layout.fused else []
+        # A chunk of nothing but the fill value would else not be written, and be missed.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._arrays: dict[str, Any] = {n: zarr.open_array(str(root), path=n, mode="r+") for n in names}
+
+    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> dict[str, Seal]:
+        """Write the chunks of one tile and put them on the disk.
+
+        Returns
+        -------
+        dict
+            Seal of each chunk file, by name relative to the store.
+
+        Raises
+        ------
+        ShapeMismatch
+            Not a tile, or experts, shapes or values (NaN, negative precision) that cannot be.
+        """
+        index = self._layout.index(tile)
+        for_disk = coded(self._layout, tile, experts)
+        for name, expert in for_disk.items():
+            self._arrays[f"experts/{name}/eta"][tile] = expert.eta
+            self._arrays[f"experts/{name}/tau"][tile] = expert.tau
+        if self._layout.fused:
+            mean, variance, _ = fuse(list(for_disk.values()), slice(None), slice(None))
+            self._arrays["mean"][(slice(None), *tile)] = mean.transpose(2, 0, 1)
+            self._arrays["variance"][(slice(None), *tile)] = variance.transpose(2, 0, 1)
+        names = self._layout.chunk_names(index)
+        for name in names:
+            fsync_path(self._root / name)
+        for folder in {(self._root / n).parent for n in names}:
+            fsync_path(folder)
+        return {n: seal_of(self._root / n) for n in names}
+
+
+def coded(layout: Layout, tile: Tile, experts: Mapping[str, Natural]) -> dict[str, Expert]:
+    """The experts of a tile in the form of the store, checked.
+
+    Raises
+    ------
+    ShapeMismatch
+        Experts, shapes or values that cannot be.
+    """
+    if set(experts) != set(layout.experts):
+        raise ShapeMismatch(f"The store holds experts {layout.experts}; the tile has {tuple(experts)}.")
+    shape = (tile[0].stop - tile[0].start, tile[1].stop - tile[1].start, layout.dim)
+    return {n: _coded(layout, n, experts[n], shape) for n in layout.experts}
+
+
+def _coded(layout: Layout, name: str, given: Natural, shape: tuple[int, int, int]) -> Expert:
+    rule = layout.quantization.get(name)
+    if isinstance(given, Expert):
+        if rule is not None and given.quantization == rule and given.shape == shape:
+            return given
+        given = given.read()
+    eta, tau = given
+    if eta.shape != shape or tau.shape != shape:
+        raise ShapeMismatch(
+            f"Expert {name!r} of this tile has eta {eta.shape} and tau {tau.shape}; both must be {shape}."
+        )
+    types: tuple[Any, Any] = (np.int8, np.uint8) if rule else (layout.dtype, layout.dtype)
+    out = np.empty(shape, types[0]), np.empty(shape, types[1])
+    step = max(_CACHED_VALUES // (shape[1] * shape[2]), 1)
+    for start in range(0, shape[0], step):
+        rows = slice(start, start + step)
+        parts = eta[rows], tau[rows]
+        if not (_finite(parts[0]) and _finite(parts[1])) or _negative(parts[1]):
+            raise ShapeMismatch(
+                f"Expert {name!r} has values that are not finite, or a negative precision. "
+                "Give eta = tau = 0 where nothing was measured."
+            )
+        ready = rule.encode(*parts) if rule else tuple(narrowed(p, layout.dtype) for p in parts)
+        for target, part in zip(out, ready, strict=True):
+            target[rows] = part
+    return Expert(*out, rule)
+
+
+def _finite(values: np.ndarray) -> bool:
+    """No NaN and no infinity. Of float16 the bits are compared, which is thirty times faster."""
+    if values.dtype == np.float16:
+        return bool(((values.view(np.uint16) & 0x7C00) != 0x7C00).all())
+    return bool(np.isfinite(values).all())
+
+
+def _negative(tau: np.ndarray) -> bool:
+    """Some precision below zero; a negative zero is none."""
+    if tau.dtype == np.float16 and not (tau.view(np.int16) < 0).any():
+        return False
+    return bool(tau.min() < 0)
