@@ -19,7 +19,8 @@ from georeset_lab.evaluate.jobs import CODE, ENCODER_CODE, Job, Protocol, draws_
 from georeset_lab.evaluate.results import TaskResult
 from georeset_lab.evaluate.rows import Row, adapted_rows, find_models, galileo_row, trained_here
 from georeset_lab.evaluate.score import Scores
-from georeset_lab.evaluate.tasks import TaskSpec, all_tasks
+from georeset_lab.evaluate.task import TaskSpec
+from georeset_lab.evaluate.tasks import all_tasks
 from georeset_lab.files import write_atomic
 
 QUICK_TASKS = ("chile", "slovenia")

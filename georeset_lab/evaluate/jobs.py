@@ -15,13 +15,17 @@ from georeset_lab.evaluate.cache import code_identity, load_row, row_key, store_
 from georeset_lab.evaluate.rows import Row, cheap_rows, features_of, model_rows
 from georeset_lab.evaluate.score import PENALTIES, score_features
 from georeset_lab.evaluate.splits import Split, make_split
-from georeset_lab.evaluate.tasks import Task, TaskSpec, all_tasks
+from georeset_lab.evaluate.task import Task, TaskSpec
+from georeset_lab.evaluate.tasks import all_tasks
 from georeset_lab.files import sha256
 
 VERSION = 1
 """Raised when the meaning of a score changes; cached rows of another version are not used."""
 
-CODE = ("data", *(f"evaluate/{f}.py" for f in ("baselines", "places", "rows", "score", "solver", "splits", "tasks")))
+CODE = (
+    "data",
+    *(f"evaluate/{f}.py" for f in ("baselines", "places", "rows", "score", "solver", "splits", "task", "tasks")),
+)
 """Source that decides the score of a cheap row; a change in it makes new rows."""
 
 ENCODER_CODE = ("models", "embed")

@@ -19,7 +19,8 @@ from georeset_lab.evaluate.corrupt import corrupt
 from georeset_lab.evaluate.fusing import FUSIONS, scored
 from georeset_lab.evaluate.jobs import Protocol
 from georeset_lab.evaluate.splits import Split, make_split
-from georeset_lab.evaluate.tasks import Task, missing_tasks
+from georeset_lab.evaluate.task import Task
+from georeset_lab.evaluate.tasks import missing_tasks
 from georeset_lab.models.checkpoint import Model
 from georeset_lab.train.crops import View
 

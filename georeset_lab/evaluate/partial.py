@@ -45,6 +45,7 @@ _MEASURES = (
     "series",
     "solver",
     "splits",
+    "task",
     "tasks",
     "windows",
 )

@@ -15,7 +15,7 @@ from georeset_lab.data.load import load_scene
 from georeset_lab.data.scene import Scene
 from georeset_lab.evaluate.patches import at_dates, nearest_dates, open_patch, quarter_dates
 from georeset_lab.evaluate.splits import TEST, TRAIN, alternate_groups, block_ids, checkerboard, eligible_classes
-from georeset_lab.evaluate.tasks import Task, TaskSpec
+from georeset_lab.evaluate.task import Task, TaskSpec
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox

@@ -15,7 +15,7 @@ from georeset_lab.errors import GridMismatch
 from georeset_lab.evaluate import baselines
 from georeset_lab.evaluate.galileo import galileo_features
 from georeset_lab.evaluate.splits import TRAIN
-from georeset_lab.evaluate.tasks import Task, TaskSpec
+from georeset_lab.evaluate.task import Task, TaskSpec
 
 if TYPE_CHECKING:
     from georeset_lab.models.checkpoint import Model

@@ -22,7 +22,8 @@ from georeset_lab.errors import GeoresetWarning, SceneReadError
 from georeset_lab.evaluate.patches import FOLDER, at_dates, open_patch
 from georeset_lab.evaluate.places import BLOCK_M
 from georeset_lab.evaluate.splits import Split, block_ids, checkerboard, eligible_classes, make_split
-from georeset_lab.evaluate.tasks import Task, all_tasks
+from georeset_lab.evaluate.task import Task
+from georeset_lab.evaluate.tasks import all_tasks
 
 PER_CLASS = 20
 REAL = ("BE-31UDS-2018", "BE-31UES-2019b")

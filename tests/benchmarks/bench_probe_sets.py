@@ -30,7 +30,8 @@ from georeset_lab.embed.probing.live import LiveProbe
 from georeset_lab.embed.probing.raw import pixel_features
 from georeset_lab.evaluate.score import balanced_accuracy, score_features
 from georeset_lab.evaluate.splits import Draw, Split, make_split
-from georeset_lab.evaluate.tasks import Task, all_tasks
+from georeset_lab.evaluate.task import Task
+from georeset_lab.evaluate.tasks import all_tasks
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RAW = {"raw bands": False, "raw bands + 5x5 statistics": True}

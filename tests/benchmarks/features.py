@@ -19,7 +19,7 @@ from georeset_lab.evaluate import baselines, places
 from georeset_lab.evaluate.galileo import galileo_features
 from georeset_lab.evaluate.score import score_features
 from georeset_lab.evaluate.splits import make_split
-from georeset_lab.evaluate.tasks import Task, TaskSpec
+from georeset_lab.evaluate.task import Task, TaskSpec
 
 CHIPS = {"brazil": "282D_485L_3_3", "tanzania": "38D_378R_2_3", "ontario": "609U_541L_3_0"}
 DAYS = {"brazil": "2021-07-23", "tanzania": "2023-06-10", "ontario": "2020-01-11"}

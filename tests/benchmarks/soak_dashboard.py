@@ -51,6 +51,8 @@ class Outcome:
     """Of a small request while all this goes on."""
     rss_mb: tuple[float, float, float] = (0, 0, 0)
     """After the first pages, with all clients at work, and after all have gone."""
+    at_work_mb: list[float] = field(default_factory=list)
+    """Every half second or so: what grows on and on is a leak, what levels off is not."""
     acknowledged: dict[str, int] = field(default_factory=dict)
     """Labels by key."""
     names: dict[str, str] = field(default_factory=dict)
@@ -59,6 +61,11 @@ class Outcome:
     def growth_mb(self) -> float:
         """Memory that each page has left behind."""
         return (self.rss_mb[2] - self.rss_mb[0]) / max(self.pages, 1)
+
+    def _tenths(self) -> str:
+        n = len(self.at_work_mb)
+        tenths = [self.at_work_mb[i * n // 10 : (i + 1) * n // 10] for i in range(10)]
+        return ", ".join(f"{sum(t) / len(t):.0f}" for t in tenths if t)
 
     def report(self) -> str:
         """All of it in a few lines."""
@@ -72,6 +79,7 @@ class Outcome:
                     *self.rss_mb
                 ),
                 f"left by each page: {self.growth_mb:.2f} MB",
+                f"at work, mean of each tenth of the time: {self._tenths()} MB",
                 *(f"  error: {e}" for e in self.errors[:5]),
                 *(f"  crossed: {c}" for c in self.crossed[:5]),
             ]
@@ -113,7 +121,6 @@ async def _run(
     await _all_gone(host)
     first, outcome.pages = memory(), 0
     until = time.monotonic() + seconds
-    highest = [first]
 
     async def come_and_go(i: int) -> None:
         key = ""
@@ -128,12 +135,12 @@ async def _run(
             start = time.perf_counter()
             await asyncio.to_thread(_get, f"http://{host}/favicon.ico")
             outcome.pings_s.append(time.perf_counter() - start)
-            highest.append(memory())
+            outcome.at_work_mb.append(memory())
             await asyncio.sleep(0.5)
 
     await asyncio.gather(watch(), *(come_and_go(i) for i in range(clients)))
     await _all_gone(host)
-    outcome.rss_mb = (first, max(highest), memory())
+    outcome.rss_mb = (first, max(first, *outcome.at_work_mb), memory())
 
 
 async def _by_button(outcome: Outcome, host: str, name: str, key: str, chance: random.Random, times: int) -> str:

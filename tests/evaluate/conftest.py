@@ -19,7 +19,7 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.data.scene import Scene
 from georeset_lab.evaluate.splits import Split, block_ids, checkerboard, make_split
-from georeset_lab.evaluate.tasks import Task, TaskSpec
+from georeset_lab.evaluate.task import Task, TaskSpec
 
 if TYPE_CHECKING:
     from georeset_lab.evaluate.windows import Windows
