@@ -187,8 +187,10 @@ class Exploration(traitlets.HasTraits):
             else:
                 done(answer)
 
+        here = now or not self.is_live  # a script or a test: no loop could hand anything over, and no browser paints
+
         def work() -> None:
-            if later:
+            if later and not here:
                 self.await_picture()
             try:
                 answer, error = job(), None
@@ -199,8 +201,8 @@ class Exploration(traitlets.HasTraits):
             else:
                 self.deliver(lambda: finish(answer, error))
 
-        if now or not self.is_live:
-            work()  # a script or a test: there is no loop that could hand anything over
+        if here:
+            work()
         else:
             threading.Thread(target=work, daemon=True).start()
 

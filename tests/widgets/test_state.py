@@ -79,13 +79,21 @@ def test_of_two_quick_clicks_only_the_last_place_is_looked_at():
 
 def test_where_nobody_looks_on_only_the_first_job_waits(monkeypatch):
     monkeypatch.setattr("georeset_lab.widgets.state.FIRST_PICTURE_S", 0.2)
-    state, did = Exploration(planted_embeddings(20, 30)), []
+    state = Exploration(planted_embeddings(20, 30))
     state.painted.clear()  # as a map does that no browser shows
     start = time.monotonic()
     for _ in range(10):
-        state.run(lambda: 1, did.append, later=True)
-    assert len(did) == 10
+        state.await_picture()
     assert 0.2 <= time.monotonic() - start < 0.6
+
+
+def test_a_script_waits_for_no_picture(monkeypatch):
+    state, did = Exploration(planted_embeddings(20, 30)), []
+    state.painted.clear()
+    start = time.monotonic()
+    state.run(lambda: 1, did.append, later=True)
+    assert did == [1]
+    assert time.monotonic() - start < 1, "there is no browser that could paint one"
 
 
 def test_a_look_waits_for_no_picture():
