@@ -87,7 +87,7 @@ def test_where_nobody_looks_on_only_the_first_job_waits(monkeypatch):
     assert 0.2 <= time.monotonic() - start < 0.6
 
 
-def test_a_script_waits_for_no_picture(monkeypatch):
+def test_a_script_waits_for_no_picture():
     state, did = Exploration(planted_embeddings(20, 30)), []
     state.painted.clear()
     start = time.monotonic()
