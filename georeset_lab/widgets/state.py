@@ -237,7 +237,7 @@ class Exploration(traitlets.HasTraits):
     @property
     def is_live(self) -> bool:
         """Whether somebody looks on while things are computed; not so in a script or a test."""
-        return self._loop is not None or self.deliver != self._deliver
+        return self._loop is not None or self.is_served
 
     @property
     def is_served(self) -> bool:
