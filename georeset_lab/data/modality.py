@@ -16,6 +16,7 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.calibration import Calibration
 from georeset_lab.data.flags import FLAG_ATTRS, UNUSABLE, has_flag
 from georeset_lab.data.grids import pixel_size_m
+from georeset_lab.data.stored import read_stored, take
 from georeset_lab.errors import BandMismatch, GridMismatch, OutsideScene, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -163,9 +164,10 @@ class Modality:
         OutsideScene
             There is no date of this number.
         """
-        window = {"time": self._dates(time), "y": rows, "x": cols}
-        out = self.calibration.apply(np.asarray(self.raw.variable.isel(window).values))
+        dates = self._dates(time)
+        out = self.calibration.apply(read_stored(self.raw.data, (dates, slice(None), rows, cols)))
         if self.mask is not None:
+            window = {"time": dates, "y": rows, "x": cols}
             _blank(out, np.asarray(self.mask.variable.isel(window).values))
         return out
 
@@ -236,9 +238,10 @@ class Modality:
                 f"It has {', '.join(self.band_names)}."
             )
         index = [self.band_names.index(n) for n in names]
+        raw = self.raw.isel(band=index)
         return replace(
             self,
-            raw=self.raw.isel(band=index),
+            raw=raw.copy(data=take(self.raw.data, index, axis=1)) if self.is_lazy else raw,
             bands=tuple(self.bands[i] for i in index),
             calibration=self.calibration.select(index),
         )

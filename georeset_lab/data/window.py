@@ -10,6 +10,7 @@ import numpy as np
 
 from georeset_lab.data.grids import move
 from georeset_lab.data.modality import Modality
+from georeset_lab.data.stored import cut
 from georeset_lab.errors import OutsideScene
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def crop_modality(modality: Modality, window: Window) -> Modality:
     if window == (slice(0, modality.grid.shape[0]), slice(0, modality.grid.shape[1])):
         return modality
     at = {"y": rows, "x": cols}
+    raw = modality.raw.isel(at)
     return replace(
         modality,
-        raw=modality.raw.isel(at),
+        raw=raw.copy(data=cut(modality.raw.data, rows, cols)) if modality.is_lazy else raw,
         mask=None if modality.mask is None else modality.mask.isel(at),
         grid=modality.grid[rows, cols],
     )

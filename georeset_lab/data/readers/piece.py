@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georeset_lab.data.bands import BandSpec
+from georeset_lab.data.stored import take
 from georeset_lab.errors import ShapeMismatch
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Piece:
     def take(self, bands: Sequence[int]) -> Piece:
         """Piece with the bands at these positions."""
         return Piece(
-            raw=self.raw[:, list(bands)],
+            raw=take(self.raw, bands, axis=1),
             grid=self.grid,
             names=tuple(self.names[i] for i in bands),
             times=self.times,

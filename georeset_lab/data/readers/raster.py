@@ -16,6 +16,7 @@ from georeset_lab.data.readers.dates import date_of
 from georeset_lab.data.readers.grids import checked_grid, upright
 from georeset_lab.data.readers.piece import Facts, Piece
 from georeset_lab.data.readers.wavelengths import specs_of
+from georeset_lab.data.stored import Box, lazy
 from georeset_lab.errors import GeoresetError, SceneReadError, UnitError
 
 DRIVERS: tuple[tuple[bytes, str], ...] = (
@@ -107,30 +108,22 @@ def driver_of(path: Path) -> str:
 
 
 class WindowReader:
-    """Array-like ``(1, band, y, x)`` over one file; each indexing opens the file and reads that window."""
-
-    ndim = 4
+    """Reader of one file, ``(1, band, y, x)``; each window opens the file anew, so it can travel and be shared."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, driver: str | None = None) -> None:
         self.path, self.shape, self.dtype, self.driver = path, shape, dtype, driver
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        picked = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
-        times, bands, rows, cols = (np.atleast_1d(p) for p in picked)
-        gone = tuple(i for i, p in enumerate(picked) if p.ndim == 0)  # dask may fuse an integer index into the read
-        if not (times.size and bands.size and rows.size and cols.size):
-            block = np.empty((times.size, bands.size, rows.size, cols.size), self.dtype)
-            return np.squeeze(block, axis=gone)
-        top, left = int(rows.min()), int(cols.min())
-        window = (slice(top, int(rows.max()) + 1), slice(left, int(cols.max()) + 1))
-        read = read_window(self.path, [int(b) + 1 for b in bands], *window, driver=self.driver)
-        if read.shape[1] != rows.size or read.shape[2] != cols.size or rows[0] != top or cols[0] != left:
-            read = read[:, rows - top][:, :, cols - left]
-        return np.squeeze(read[None][np.zeros(times.size, int)] if times.size > 1 else read[None], axis=gone)
+    def read_into(self, out: np.ndarray, box: Box) -> None:
+        """Write the stored numbers of a box into ``out``."""
+        if out.size:
+            read_window(self.path, [b + 1 for b in box.bands], box.rows, box.cols, driver=self.driver, out=out[0])
+            out[1:] = out[:1]
 
 
-def read_window(path: Path, bands: list[int], rows: slice, cols: slice, *, driver: str | None = None) -> np.ndarray:
-    """Stored numbers ``(band, y, x)`` of a window; bands count from 1.
+def read_window(
+    path: Path, bands: list[int], rows: slice, cols: slice, *, driver: str | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Stored numbers ``(band, y, x)`` of a window, in ``out`` if it is given; bands count from 1.
 
     Raises
     ------
@@ -145,7 +138,7 @@ def read_window(path: Path, bands: list[int], rows: slice, cols: slice, *, drive
         try:
             with rasterio.open(path, driver=driver) as src:
                 try:
-                    return np.asarray(src.read(bands, window=window))
+                    return np.asarray(src.read(bands, window=window, out=out))
                 except rasterio.errors.RasterioError as err:
                     raise SceneReadError(_which_block(path, src, bands, rows, cols, err)) from err
         except rasterio.errors.RasterioError as err:
@@ -184,14 +177,14 @@ def _describe(path: Path, src: Any, chunks: int | None, crs: Any) -> Piece:
 def _array(path: Path, reader: WindowReader, src: Any, chunks: int | None) -> Any:
     size = int(np.prod(reader.shape)) * reader.dtype.itemsize
     if chunks is None and src.height * src.width <= EAGER_PIXELS and size <= _EAGER_BYTES:
-        return reader[(slice(None),) * 4]
-    import dask.array as da
+        return read_window(
+            path, [*range(1, src.count + 1)], slice(0, src.height), slice(0, src.width), driver=src.driver
+        )[None]
     from dask.base import tokenize
 
     stat = path.stat()
     name = "raster-" + tokenize(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    sizes = _chunks(src, reader.dtype, chunks)
-    return da.from_array(reader, chunks=sizes, name=name, asarray=False, meta=np.empty((0,) * 4, reader.dtype))
+    return lazy(reader, _chunks(src, reader.dtype, chunks), name)
 
 
 def _chunks(src: Any, dtype: np.dtype, wanted: int | None) -> tuple[int, int, int, int]:

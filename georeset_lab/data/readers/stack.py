@@ -14,6 +14,7 @@ from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import DIMS
 from georeset_lab.data.readers.grids import ground_of
 from georeset_lab.data.readers.piece import Facts
+from georeset_lab.data.stored import take
 from georeset_lab.errors import BandMismatch, GridMismatch
 
 
@@ -52,7 +53,7 @@ class Part:
             return self
         return replace(
             self,
-            raw=self.raw[:, index],
+            raw=take(self.raw, index, axis=1),
             bands=tuple(self.bands[i] for i in index),
             stated=tuple(self.stated[i] for i in index),
             facts=tuple(self.facts[i] for i in index),

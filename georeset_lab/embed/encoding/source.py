@@ -16,6 +16,7 @@ import numpy as np
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.ground import ground_cell_m
 from georeset_lab.data.modality import Modality
+from georeset_lab.data.stored import is_direct, read_stored
 from georeset_lab.data.times import day_of_year
 from georeset_lab.data.window import crop_modality
 from georeset_lab.embed.encoding.regrid import Regrid
@@ -110,7 +111,12 @@ class Source:
         """
         part = copy.copy(self)
         cut = crop_modality(self.modality, (slice(*rows), slice(*cols)))
-        raw = cut.raw.isel(time=self.dates).drop_vars("flags", errors="ignore").compute(scheduler=self.scheduler)
+        raw = cut.raw.drop_vars("flags", errors="ignore")
+        whole, raw = raw.data, raw.isel(time=self.dates)
+        if is_direct(whole):
+            dates = [read_stored(whole, (slice(t, t + 1), *(slice(None),) * 3)) for t in self.dates]
+            raw = raw.copy(data=dates[0] if len(dates) == 1 else np.concatenate(dates))
+        raw = raw.compute(scheduler=self.scheduler)
         mask = None if cut.mask is None else cut.mask.isel(time=self.dates).compute(scheduler=self.scheduler)
         part.modality = replace(cut, raw=raw, mask=mask)
         part.dates = list(range(len(self.dates)))
