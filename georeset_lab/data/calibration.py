@@ -11,6 +11,9 @@ import numpy as np
 
 from georeset_lab.errors import ShapeMismatch, UnitError
 
+_FAR = 1e38
+"""Values below this are finite in float32."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -110,24 +113,38 @@ class Calibration:
         """Write the physical values of one band; bands one by one, so that no copy of the whole cube is needed."""
         scale, offset = self.scale[band], self.offset[band]
         planck = None if self.planck is None else self.planck[band]
-        # float64 where float32 would round a 32-bit integer before it is scaled.
-        value: np.ndarray[Any, np.dtype[np.floating[Any]]] = raw.astype(
-            np.float64 if raw.dtype.itemsize > 2 else np.float32
-        )
-        if scale != 1:
-            value *= np.float32(scale) if value.dtype == np.float32 else scale
-        if offset != 0:
-            value += offset
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if planck is not None:
-                k1, k2 = planck
-                value = np.where(value > 0, k2 / np.log1p(k1 / value), np.nan)
-            if self.amplitude:
-                value = np.square(value)
-            if self.to_db:
-                value = np.where(value > 0, 10 * np.log10(value), np.nan)
-            out[...] = value
-        out[self._missing(raw) | ~np.isfinite(out)] = np.nan
+        if self._is_plain(band, raw.dtype):
+            np.multiply(raw, np.float32(scale), out=out, dtype=np.float32)
+            if offset != 0:
+                out += offset
+            missing = self._missing(raw)
+        else:
+            # float64 where float32 would round a 32-bit integer before it is scaled.
+            value: np.ndarray[Any, np.dtype[np.floating[Any]]] = raw.astype(
+                np.float64 if raw.dtype.itemsize > 2 else np.float32
+            )
+            if scale != 1:
+                value *= np.float32(scale) if value.dtype == np.float32 else scale
+            if offset != 0:
+                value += offset
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                if planck is not None:
+                    k1, k2 = planck
+                    value = np.where(value > 0, k2 / np.log1p(k1 / value), np.nan)
+                if self.amplitude:
+                    value = np.square(value)
+                if self.to_db:
+                    value = np.where(value > 0, 10 * np.log10(value), np.nan)
+                out[...] = value
+            missing = self._missing(raw) | ~np.isfinite(out)
+        if missing.any():
+            out[missing] = np.nan
+
+    def _is_plain(self, band: int, dtype: np.dtype[Any]) -> bool:
+        """Whether a band is only scaled, from integers that float32 holds, so that nothing but nodata can be missing."""
+        far = abs(self.scale[band]) * 65536 + abs(self.offset[band])
+        changed = self.amplitude or self.to_db or (self.planck is not None and self.planck[band] is not None)
+        return dtype.kind in "iu" and dtype.itemsize <= 2 and not changed and far < _FAR
 
     def _missing(self, raw: np.ndarray) -> np.ndarray:
         missing = _equal(raw, self.nodata)

@@ -60,11 +60,32 @@ class Quantization:
         return cls(np.full(dim, MEAN_LIMIT / 127, np.float32), float(np.log1p(TAU_LIMIT) / 255))
 
     def encode(self, eta: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes (int8 mean, uint8 certainty) of natural parameters; values beyond the scale are clipped."""
-        precision = 1.0 + tau.astype(np.float32, copy=False)
-        mean = eta.astype(np.float32, copy=False) / precision
-        low = np.clip(np.rint(mean * (1 / self.scale)), -127, 127).astype(np.int8)
-        high = np.clip(np.rint(np.log(precision) * np.float32(1 / self.step)), 0, 255).astype(np.uint8)
+        """Codes (int8 mean, uint8 certainty) of natural parameters (..., D); values beyond the scale are clipped.
+
+        Raises
+        ------
+        ShapeMismatch
+            A value is not finite, or a precision is negative.
+        """
+        from georeset_lab.embed.codes import RUN, encode_run
+
+        low, high = np.empty(eta.shape, np.int8), np.empty(eta.shape, np.uint8)
+        dim, whole = eta.shape[-1], eta.flags.c_contiguous and tau.flags.c_contiguous
+        lines = (1, eta.size) if whole else (len(eta), eta.size // len(eta))  # what can be read without a jump
+        arrays = [a.reshape(lines) for a in (eta, tau, low, high)]
+        step = max(min(lines[1], RUN // dim * dim), dim)
+        per_scale, per_step = np.tile(1 / self.scale, step // dim).astype(np.float32), np.float32(1 / self.step)
+        unfit = np.zeros(1, np.int32)
+        for line in zip(*arrays, strict=True):
+            for start in range(0, lines[1], step):
+                e, t, lo, hi = (a[start : start + step] for a in line)
+                e, t = (np.ascontiguousarray(a, np.float32) for a in (e, t))
+                encode_run(e, t, per_scale, per_step, lo, hi, unfit)
+        if unfit[0]:
+            raise ShapeMismatch(
+                "These eta and tau hold values that are not finite, or a negative precision. Give eta = tau = 0 where "
+                "nothing was measured."
+            )
         return low, high
 
     def decode(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ from georeset_lab.embed.stores.chunks import ChunkFiles, Natural
 from georeset_lab.embed.stores.layout import Layout, Tile
 from georeset_lab.embed.stores.manifest import (
     JOURNAL,
-    MANIFEST,
     Journal,
     Seal,
     check_chunks,
@@ -25,7 +24,7 @@ from georeset_lab.embed.stores.manifest import (
     read_manifest,
     write_manifest,
 )
-from georeset_lab.embed.stores.partial import LOCK, begin, disk, hold, read_header, refuse_other
+from georeset_lab.embed.stores.partial import begin, disk, hold, read_header, refuse_other
 from georeset_lab.embed.stores.stored import local_path, open_embeddings, partial_path
 from georeset_lab.errors import StoreError
 
@@ -182,8 +181,8 @@ class TileStore:
             os.rename(self._root, self.path)  # complete from here on; what follows only tidies up
             fsync_path(self.path.parent)
             self._lock.close()
-            strays = [*self.path.rglob("*.partial"), *self.path.glob(f".{MANIFEST}.*")]  # of writers that were killed
-            for stray in [self.path / JOURNAL, self.path / LOCK, *strays]:
+            strays = [p for p in self.path.rglob(".*") if p.is_file()]  # the lock, and of writers that were killed
+            for stray in [self.path / JOURNAL, *strays]:
                 stray.unlink(missing_ok=True)
         return open_embeddings(self.path)
 

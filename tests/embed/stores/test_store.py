@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import rioxarray  # noqa: F401
 import xarray as xr
+import zarr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -183,6 +184,36 @@ def test_a_map_that_nothing_measured_is_stored_chunk_by_chunk_too(tmp_path: Path
     emb = Embeddings({"s2": Expert(zeros, zeros)}, grid()).to_zarr(tmp_path / "e.zarr", dtype=dtype)
     assert not emb.observed.any()
     assert (emb.variance.values == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_every_chunk_is_the_bytes_that_zarr_itself_writes(tmp_path: Path, dtype: str) -> None:
+    emb = embeddings(13, 11)
+    store = begin(tmp_path / "ours.zarr", emb, dtype=dtype, fused=True)
+    again = tmp_path / "by_zarr"
+    shutil.copytree(store.root, again)
+    for tile, experts in tiles_of(store, emb):
+        store.write(tile, experts)
+    names = [f"experts/{e}/{a}" for e in emb.modalities for a in ("eta", "tau")] + ["mean", "variance"]
+    for name in names:
+        zarr.open_array(again, path=name, mode="r+")[...] = zarr.open_array(store.root, path=name, mode="r")[...]
+    written = {p.relative_to(store.root) for p in store.root.rglob("c/**/*") if p.is_file()}
+    assert len(written) == len(names) * 4 + 6  # and the coordinates, which Zarr wrote
+    for name in written:
+        assert (store.root / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_what_a_killed_writer_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    emb = embeddings()
+    store = begin(tmp_path / "s.zarr", emb)
+    half = store.root / "experts/s2/eta/c/0/0/.0.1234567890ab"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    for tile, experts in tiles_of(store, emb):
+        store.write(tile, experts)
+    store.finish()
+    hidden = [p.name for p in (tmp_path / "s.zarr").rglob(".*")]
+    assert hidden == []
 
 
 def test_tiles_may_be_written_by_several_threads(tmp_path: Path, whole: Path) -> None:
