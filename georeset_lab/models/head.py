@@ -95,8 +95,8 @@ class DenseHead(nn.Module):
 
     def forward(
         self, carried: Tensor, pixel: Tensor, columns: Tensor, signature: Tensor, *, context_power: float = 1.0
-    ) -> Gaussian:
-        """Natural parameters (..., latent_dim) of pixels.
+    ) -> tuple[Gaussian, Gaussian]:
+        """Natural parameters of pixels: of the ``n_local`` dimensions, and of those with context.
 
         Parameters
         ----------
@@ -114,8 +114,8 @@ class DenseHead(nn.Module):
         alone = F.linear(pixel, self.alone.weight[:, columns], self.alone.bias)
         local = _add(self.local.raw(alone + carried[..., : self.width]), signature[..., : self.n_local])
         around = _add(carried[..., self.width :], signature[..., self.n_local :])
-        pairs = zip(emit(local, self.n_local), emit(around, self.n_around), strict=True)
-        return Gaussian(*(torch.cat([own, context_power * shared], -1) for own, shared in pairs))
+        shared = emit(around, self.n_around)
+        return emit(local, self.n_local), Gaussian(*(context_power * z for z in shared))
 
 
 def _add(raw: Tensor, signature: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ class PixelStatistics(nn.Module):
         y, x = values.shape[-2:]
         present = measured[:, None].to(values.dtype)
         sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
-        corners = [(slice(i, i + y), slice(j, j + x)) for i in (0, 2) for j in (0, 2)]
-        mean, spread = _combine([[z[..., rows, cols] for z in sums] for rows, cols in corners])
+        # The square that a pixel closes at one corner is another pixel's at the other: each is weighed once.
+        mean, spread = _combine([_four_corners(z, y, x) for z in _weigh(*sums)])
         return self._over_dates(series, mean, spread)
 
     def window(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> PixelView:
@@ -108,14 +108,16 @@ class PixelStatistics(nn.Module):
         # Advanced indices around two slices put (B, P, 5, 5) first.
         near = F.pad(values, edges)[crop, :, :, rows, cols].permute(4, 5, 0, 1, 2, 3)
         present = F.pad(measured.to(values.dtype), edges)[crop, :, rows, cols].permute(4, 0, 1, 2, 3)[:, None]
-        parts = [
-            [z[..., i : i + 3, j : j + 3].sum((-1, -2)) for z in (near, near * near, present)]
-            for i in (0, _REACH)
-            for j in (0, _REACH)
+        sums = [
+            torch.stack([z[..., i : i + 3, j : j + 3].sum((-1, -2)) for i in (0, _REACH) for j in (0, _REACH)])
+            for z in (near, near * near, present)
         ]
         own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
         seen = present[:, 0, ..., _REACH, _REACH] > 0
-        return self._over_dates(Series(near[..., _REACH, _REACH], own, seen, channels), *_combine(parts))
+        return self._over_dates(
+            Series(near[..., _REACH, _REACH], own, seen, channels),
+            *_combine([z.sum(0) for z in _weigh(*sums, channel=2)]),
+        )
 
     def _over_dates(self, series: Series, mean: Tensor, spread: Tensor) -> PixelView:
         """Pool (T, R', ...) summaries with learned weights of the dates."""
@@ -142,23 +144,25 @@ class PixelStatistics(nn.Module):
         return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
 
 
-def _combine(parts: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Weigh the corner squares: mean and spread, each (T, R, ...), from [sum, sum of squares, count] of the four."""
-    total_weight, mean, variance = None, None, None
-    for total, squares, count in parts:
-        n = count.clamp_min(1.0)
-        m = total / n
-        v = (squares / n - m * m).clamp_min(0.0)
-        weight = count * (v.mean(1, keepdim=True) + _FLOOR) ** -_SHARPNESS * _FLOOR**_SHARPNESS
-        if total_weight is None or mean is None or variance is None:
-            total_weight, mean, variance = weight, weight * m, weight * v
-        else:
-            total_weight, mean, variance = total_weight + weight, mean + weight * m, variance + weight * v
-    assert total_weight is not None
-    assert mean is not None
-    assert variance is not None
-    total_weight = total_weight.clamp_min(1e-30)
-    return mean / total_weight, _root(variance / total_weight)
+def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight of squares of 3 x 3, weighted mean and weighted variance, from their sums; ``channel`` is the bands' axis."""
+    n = count.clamp_min(1.0)
+    mean = total / n
+    variance = (squares / n - mean * mean).clamp_min(0.0)
+    weight = count * (variance.mean(channel, keepdim=True) + _FLOOR) ** -_SHARPNESS * _FLOOR**_SHARPNESS
+    return weight, weight * mean, weight * variance
+
+
+def _four_corners(framed: Tensor, y: int, x: int) -> Tensor:
+    """Sum over the four squares that hold a pixel in a corner, from what is said of squares by their centre."""
+    tall = framed[..., :y, :] + framed[..., _REACH : _REACH + y, :]
+    return tall[..., :x] + tall[..., _REACH : _REACH + x]
+
+
+def _combine(weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and spread, each (T, R, ...), from the summed weight, weighted mean and weighted variance of the squares."""
+    share = 1.0 / weighed[0].clamp_min(1e-30)
+    return weighed[1] * share, _root(weighed[2] * share)
 
 
 def _root(variance: Tensor) -> Tensor:
