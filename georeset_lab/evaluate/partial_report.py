@@ -34,6 +34,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
     parts = ["# Is the uncertainty right?", f"`{numbers['about']['command']}`", _planted(numbers["planted"])]
     encoders = numbers["encoders"]
     parts += [
+        _side_by_side(encoders),
         _corruption(encoders),
         _clouds(encoders),
         _retrieval(encoders),
@@ -58,6 +59,35 @@ def _planted(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "## Planted truth: two toy sensors, 4 unique factors each, 4 shared, 30 % of one sensor cloudy\n\n" + _table(
         ["objective", *_PLANTED.values()], rows
     )
+
+
+def _side_by_side(found: Mapping[str, Any]) -> str:
+    """One row for each encoder: the numbers by which objectives are compared; the sections that follow tell more."""
+    rows = []
+    for family, members in _families(found).items():
+        each = [_headline(parts) for parts in members]
+        rows.append([family, *(_over_seeds([mine[key] for mine in each]) for key in each[0])])
+    lead = (
+        "## Encoders side by side\n\nMean over corruptions of Spearman(strength, variance) and of Spearman(variance, error); "
+        "AUROC of the variance for real clouds; R-AUROC of the variance for misses of spoilt views; balanced accuracy of the "
+        "product of experts; calibration of the fused Gaussian on held-out places.\n\n"
+    )
+    return lead + _table(["encoder", *_headline(next(iter(found.values())))], rows)
+
+
+def _headline(parts: Mapping[str, Any]) -> dict[str, float]:
+    """What `_side_by_side` shows of one encoder; NaN where it has no such number."""
+    kinds, fused = parts["corruption"].values(), parts["calibration"].get("fused", {})
+    accuracy = {c: parts["missing"][FUSIONS[0]][c].get("balanced_accuracy", np.nan) for c in CONDITIONS}
+    return {
+        "strength / variance": float(np.mean([k["strength_variance"] for k in kinds])),
+        "variance / error": float(np.mean([k["variance_error"] for k in kinds])),
+        "real clouds": parts["clouds"]["auroc"],
+        "ranks misses": parts["retrieval"]["spoilt"].get("r_auroc", np.nan),
+        **{c: float(np.mean(accuracy[c])) for c in ("clean", "s2 cloud", "s2 haze", "s1 interference")},
+        "slope": fused.get("slope", np.nan),
+        "top / bottom tenth": fused.get("ratio", np.nan),
+    }
 
 
 def _corruption(found: Mapping[str, Any]) -> str:
@@ -196,8 +226,9 @@ def _families(found: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _over_seeds(values: Sequence[float]) -> str:
-    spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+    known = [v for v in values if np.isfinite(v)]
+    spread = f" ±{np.std(known, ddof=1):.2f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.2f}{spread}" if known else "-"
 
 
 def _spread(values: Sequence[float]) -> str:

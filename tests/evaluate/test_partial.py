@@ -261,6 +261,7 @@ def test_a_run_writes_both_files_and_every_table_has_a_row_for_every_encoder(toy
     assert all(tuple(parts) == partial.PARTS for parts in found.numbers["encoders"].values())
     assert table_rows(text, "Planted truth") == ["pmi (3 seeds)", "csd (3 seeds)"]
     kinds = list(found.numbers["encoders"]["mine"]["corruption"])
+    assert table_rows(text, "Encoders side by side") == ["our encoder, PMI (2 seeds)", "mine"]
     families = ["our encoder, PMI (2 seeds)", "mine"]
     assert table_rows(text, "Corruption of real windows") == [
         *families, *(row for _ in families for row in ("corruption", "---", *kinds))
@@ -297,6 +298,24 @@ def test_numbers_of_the_report_are_those_that_were_found(toys, tmp_path):
     cells = [f"{mine[k]:.2f}" for k in ("strength_variance", "within", "strength_error", "variance_error")]
     alone = found.markdown.split("**mine**")[1]
     assert f"| s2/dates | {' | '.join(cells)} |" in alone
+
+
+def test_encoders_side_by_side_are_their_own_means(toys, tmp_path):
+    found = evaluate(toys, None)
+    parts = found.numbers["encoders"]["mine"]
+    row = next(line for line in found.markdown.split("side by side")[1].splitlines() if line.startswith("| mine |"))
+    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    kinds = parts["corruption"].values()
+    clean = parts["missing"]["product"]["clean"]["balanced_accuracy"]
+    assert cells[0] == f"{np.mean([k['strength_variance'] for k in kinds]):.2f}"
+    assert cells[2] == f"{parts['clouds']['auroc']:.2f}"
+    assert cells[4] == f"{np.mean(clean):.2f}"
+    assert cells[-2:] == [f"{parts['calibration']['fused'][k]:.2f}" for k in ("slope", "ratio")]
+
+
+def test_what_no_seed_has_is_shown_as_absent():
+    assert partial_report._over_seeds([np.nan, np.nan]) == "-"
+    assert partial_report._over_seeds([0.5, np.nan]) == "0.50"
 
 
 def test_seeds_of_a_family_are_shown_as_mean_and_spread():
