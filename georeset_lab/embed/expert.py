@@ -59,8 +59,12 @@ class Quantization:
         """Scale for data that has not been seen yet."""
         return cls(np.full(dim, MEAN_LIMIT / 127, np.float32), float(np.log1p(TAU_LIMIT) / 255))
 
-    def encode(self, eta: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def encode(
+        self, eta: np.ndarray, tau: np.ndarray, out: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Codes (int8 mean, uint8 certainty) of natural parameters (..., D); values beyond the scale are clipped.
+
+        ``out`` holds the two results if given (contiguous, of that shape and those types).
 
         Raises
         ------
@@ -69,7 +73,7 @@ class Quantization:
         """
         from georeset_lab.embed.codes import RUN, encode_run
 
-        low, high = np.empty(eta.shape, np.int8), np.empty(eta.shape, np.uint8)
+        low, high = out or (np.empty(eta.shape, np.int8), np.empty(eta.shape, np.uint8))
         dim, whole = eta.shape[-1], eta.flags.c_contiguous and tau.flags.c_contiguous
         lines = (1, eta.size) if whole else (len(eta), eta.size // len(eta))  # what can be read without a jump
         arrays = [a.reshape(lines) for a in (eta, tau, low, high)]

@@ -5,6 +5,7 @@ A chunk counts as written once `TileStore` has journaled the seals that `write` 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from georeset_lab.files import write_atomic
 
 Natural = tuple[np.ndarray, np.ndarray] | Expert
 """One expert of a tile: eta and tau, or codes."""
+
+Codes = tuple[np.ndarray, np.ndarray]
+"""int8 means and uint8 certainties of a tile."""
 
 _CACHED_VALUES = 1 << 17
 """Values that are checked and narrowed at once: they then stay in a core's cache."""
@@ -38,7 +42,7 @@ class ChunkFiles:
     def __init__(self, root: Path, layout: Layout) -> None:
         import zarr
 
-        self._root, self._layout = root, layout
+        self._root, self._layout, self._own = root, layout, threading.local()
         names = [f"experts/{e}/{a}" for e in layout.experts for a in ("eta", "tau")]
         names += ["mean", "variance"] if layout.fused else []
         self._arrays: dict[str, Any] = {n: zarr.open_array(str(root), path=n, mode="r") for n in names}
@@ -60,7 +64,7 @@ class ChunkFiles:
             Not a tile, or experts, shapes or values (NaN, negative precision) that cannot be.
         """
         index = self._layout.index(tile)
-        for_disk = coded(self._layout, tile, experts)
+        for_disk = coded(self._layout, tile, experts, self._buffers(tile))
         ready: dict[str, np.ndarray] = {}
         for name, expert in for_disk.items():
             whole = expert.window(slice(None), slice(None))
@@ -77,6 +81,17 @@ class ChunkFiles:
         for folder in {(self._root / n).parent for n in seals}:
             fsync_path(folder)
         return seals
+
+    def _buffers(self, tile: Tile) -> dict[str, Codes]:
+        """Arrays for the codes of a whole chunk, the same for all tiles of a thread: new memory costs as much as coding."""
+        whole = tuple(part.stop - part.start for part in tile) == self._layout.tile_shape
+        if self._layout.dtype != "int8" or not whole:
+            return {}
+        if not hasattr(self._own, "buffers"):
+            shape = (*self._layout.tile_shape, self._layout.dim)
+            self._own.buffers = {n: (np.empty(shape, np.int8), np.empty(shape, np.uint8)) for n in self._layout.experts}
+        buffers: dict[str, Codes] = self._own.buffers
+        return buffers
 
 
 def _packed(values: np.ndarray, array: Any) -> bytes:
@@ -95,8 +110,18 @@ def _packed(values: np.ndarray, array: Any) -> bytes:
     return body + google_crc32c.value(body).to_bytes(4, "little")
 
 
-def coded(layout: Layout, tile: Tile, experts: Mapping[str, Natural]) -> dict[str, Expert]:
+def coded(
+    layout: Layout, tile: Tile, experts: Mapping[str, Natural], buffers: Mapping[str, Codes] | None = None
+) -> dict[str, Expert]:
     """The experts of a tile in the form of the store, checked.
+
+    Parameters
+    ----------
+    layout : Layout
+    tile : Tile
+    experts : mapping of name to (eta, tau), or Expert
+    buffers : mapping of name to arrays, optional
+        Where to put the codes of the int8 form.
 
     Raises
     ------
@@ -106,10 +131,10 @@ def coded(layout: Layout, tile: Tile, experts: Mapping[str, Natural]) -> dict[st
     if set(experts) != set(layout.experts):
         raise ShapeMismatch(f"The store holds experts {layout.experts}; the tile has {tuple(experts)}.")
     shape = (tile[0].stop - tile[0].start, tile[1].stop - tile[1].start, layout.dim)
-    return {n: _coded(layout, n, experts[n], shape) for n in layout.experts}
+    return {n: _coded(layout, n, experts[n], shape, (buffers or {}).get(n)) for n in layout.experts}
 
 
-def _coded(layout: Layout, name: str, given: Natural, shape: tuple[int, int, int]) -> Expert:
+def _coded(layout: Layout, name: str, given: Natural, shape: tuple[int, int, int], buffer: Codes | None) -> Expert:
     rule = layout.quantization.get(name)
     if isinstance(given, Expert):
         if rule is not None and given.quantization == rule and given.shape == shape:
@@ -122,7 +147,7 @@ def _coded(layout: Layout, name: str, given: Natural, shape: tuple[int, int, int
         )
     if rule is not None:
         try:
-            return Expert(*rule.encode(eta, tau), rule)
+            return Expert(*rule.encode(eta, tau, buffer), rule)
         except ShapeMismatch as err:
             raise ShapeMismatch(f"Expert {name!r}: {err}") from err
     out = np.empty(shape, layout.dtype), np.empty(shape, layout.dtype)

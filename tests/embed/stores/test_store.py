@@ -225,6 +225,18 @@ def test_tiles_may_be_written_by_several_threads(tmp_path: Path, whole: Path) ->
     assert files_of(tmp_path / "e.zarr") == files_of(whole)
 
 
+def test_codes_of_tiles_written_at_once_do_not_mix(tmp_path: Path) -> None:
+    emb = embeddings(64, 64)
+    alone, together = (begin(tmp_path / f"{n}.zarr", emb, dtype="int8") for n in ("alone", "together"))
+    for tile, experts in tiles_of(alone, emb):
+        alone.write(tile, experts)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda work: together.write(*work), list(tiles_of(together, emb))))
+    alone.finish()
+    together.finish()
+    assert files_of(tmp_path / "together.zarr") == files_of(tmp_path / "alone.zarr")
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
