@@ -456,18 +456,6 @@ def test_decibels_under_a_name_that_says_power_are_refused(tmp_path: Path) -> No
         load_scene(tmp_path)
 
 
-def test_radar_products_without_a_map_grid_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    folder = tmp_path / "S1A_IW_GRDH_1SDV_20200607T010800_20200607T010825_032904_03CFBA_D457.SAFE"
-    (folder / "measurement").mkdir(parents=True)
-    (folder / "manifest.safe").write_text("<a/>")
-    (folder / "measurement" / "s1a-iw-grd-vv-20200607t010800-20200607t010825-032904-03cfba-001.tiff").write_bytes(
-        b"II*"
-    )
-    for source in (folder, tmp_path, {"s1": folder}):
-        with pytest.raises(SceneReadError, match=r"in the geometry of the radar.*Give a terrain-corrected one"):
-            load_scene(source)
-
-
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
 @pytest.mark.parametrize("family", ["safe", "landsat", "enmap", "envi"])
 def test_a_truncated_image_of_a_product_is_named_whatever_the_format(tmp_path: Path, family: str, share: float) -> None:

@@ -6,7 +6,7 @@ Each product family has a module that knows its folder (`FAMILIES`); here produc
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from georeset_lab.data.readers.piece import Facts, Piece
 from georeset_lab.data.readers.raster import read_raster
 from georeset_lab.errors import BandMismatch, SceneReadError
 
-FAMILIES = ("sentinel2", "landsat_bundle", "hls", "enmap", "sentinel1", "envi")
+FAMILIES = ("sentinel2", "landsat_bundle", "hls", "enmap", "sentinel1_grd", "sentinel1", "envi")
 """Modules of this folder with ``recognise(path) -> list[Product]``; the first that recognises a path has it."""
 
 _DEEPEST = 3
@@ -47,6 +47,8 @@ class Layer:
     """Columns that are quality layers, and their kind."""
     driver: str | None = None
     """GDAL driver, for formats that do not show it in their first bytes."""
+    opener: Callable[[int | None, Any], Piece] | None = None
+    """Makes the piece, from ``chunks`` and ``crs``, of images that are on no map grid yet."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,10 @@ def _find(folder: Path, depth: int, budget: Iterator[int]) -> Iterator[Product]:
 def _read(layer: Layer, product: Product, chunks: int | None, crs: Any) -> Piece:
     if not layer.path.is_file():
         raise SceneReadError(f"{product.path} names the file {layer.path.name}, which is not there. Unpack all of it.")
-    piece = read_raster(layer.path, chunks=chunks, crs=crs, driver=layer.driver)
+    if layer.opener is not None:
+        piece = layer.opener(chunks, crs)
+    else:
+        piece = read_raster(layer.path, chunks=chunks, crs=crs, driver=layer.driver)
     count = len(piece.names)
     names = piece.names if layer.names is None else layer.names
     facts = _merged(layer.facts * count if len(layer.facts) == 1 else layer.facts, piece.facts)

@@ -2,8 +2,8 @@
 
 Understood: ASF HyP3 (``S1A_IW_20200607T010800_DVP_RTC30_G_gpuned_A1B2_VV.tif``: radiometry g / s, scale p / a / d; HyP3 RTC
 product guide), OPERA RTC-S1 (``OPERA_L2_RTC-S1_T069-147170-IW1_..._VV.tif``: gamma nought, power; product specification
-JPL D-108758) and the RTC collection of Microsoft's Planetary Computer (``iw-vv.rtc.tiff``: gamma nought, power). A GRD or SLC
-product in SAFE format is in the geometry of the radar, without a map grid, and is refused by name.
+JPL D-108758) and the RTC collection of Microsoft's Planetary Computer (``iw-vv.rtc.tiff``: gamma nought, power). A ground-range
+product in SAFE format is read by ``sentinel1_grd.py``; a single-look complex one (SLC) is refused by name.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def recognise(path: Path) -> list[Product]:
     Raises
     ------
     SceneReadError
-        The folder is a product in the geometry of the radar (GRD or SLC in SAFE format).
+        The folder is a single-look complex product (SLC in SAFE format).
     """
     if not path.is_dir():
         return []
@@ -55,8 +55,9 @@ def _refuse_radar_geometry(folder: Path) -> None:
     measured = folder / "measurement"
     if (folder / "manifest.safe").is_file() and measured.is_dir() and any(measured.glob("s1*.tiff")):
         raise SceneReadError(
-            f"{folder} is a Sentinel-1 product in the geometry of the radar: amplitudes without a map grid, displaced by "
-            "relief. Give a terrain-corrected one (RTC from ASF HyP3, OPERA or the Planetary Computer), or correct it with "
+            f"{folder} is a Sentinel-1 product in the geometry of the radar (single-look complex, or none that is known): "
+            "without a map grid, displaced by relief. Give the ground-range product (GRD) of the same date, or a "
+            "terrain-corrected one (RTC from ASF HyP3, OPERA or the Planetary Computer), or correct it with "
             'ESA SNAP and load that: load_scene({"s1": "Gamma0_VV_db.tif"}, sensors={"s1": "sentinel-1-rtc"}).'
         )
 
