@@ -281,9 +281,9 @@ class Encoder(nn.Module):
     ) -> tuple[Gaussian, Gaussian]:
         """Natural parameters of pixels from all that reaches them: the local dimensions, then those with context."""
         n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
-        whole = self.signature.whole(carried[..., -n:], colours, lit)
-        columns = self.statistics.columns(channels)
-        return self.head(carried[..., :-n], features, columns, whole, context_power=power)
+        parts = self.signature.parts(carried[..., -n:], colours, lit)
+        columns = self.statistics.columns(channels, features.shape[-1])
+        return self.head(carried[..., :-n], features, columns, parts, context_power=power)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""

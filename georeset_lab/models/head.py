@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -94,7 +95,13 @@ class DenseHead(nn.Module):
         return torch.cat([self.beside(near), self.around.raw(self.mix(torch.cat([context, near], -1)))], -1)
 
     def forward(
-        self, carried: Tensor, pixel: Tensor, columns: Tensor, signature: Tensor, *, context_power: float = 1.0
+        self,
+        carried: Tensor,
+        pixel: Tensor,
+        columns: Tensor,
+        signature: Mapping[int, Tensor],
+        *,
+        context_power: float = 1.0,
     ) -> tuple[Gaussian, Gaussian]:
         """Natural parameters of pixels: of the ``n_local`` dimensions, and of those with context.
 
@@ -106,22 +113,17 @@ class DenseHead(nn.Module):
             Those of the ``n_pixel`` features that the sensor can fill.
         columns : Tensor, shape (n,)
             Their places.
-        signature : Tensor, shape (..., latent_dim)
-            What the means are before any learning.
+        signature : mapping of first dimension to Tensor (..., n)
+            What the local means are before any learning (`Signature.parts`); 0 where nothing is given.
         context_power : float
             Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
         """
         alone = F.linear(pixel, self.alone.weight[:, columns], self.alone.bias)
-        local = _add(self.local.raw(alone + carried[..., : self.width]), signature[..., : self.n_local])
-        around = _add(carried[..., self.width :], signature[..., self.n_local :])
-        shared = emit(around, self.n_around)
+        local = self.local.raw(alone + carried[..., : self.width])
+        for first, part in signature.items():
+            local[..., first : first + part.shape[-1]] += part
+        shared = emit(carried[..., self.width :], self.n_around)
         return emit(local, self.n_local), Gaussian(*(context_power * z for z in shared))
-
-
-def _add(raw: Tensor, signature: Tensor) -> Tensor:
-    """Shift the means in ``raw`` (..., means and certainties) by those of the signature, in place."""
-    raw[..., : signature.shape[-1]] += signature
-    return raw
 
 
 class SceneHead(nn.Module):
@@ -134,4 +136,6 @@ class SceneHead(nn.Module):
 
     def forward(self, pooled: Tensor, signature: Tensor) -> Gaussian:
         """Natural parameters (..., latent_dim) from pooled tokens (..., n_context) and the mean signature."""
-        return emit(_add(self.gaussian.raw(self.mix(pooled)), signature), self.gaussian.latent_dim)
+        raw = self.gaussian.raw(self.mix(pooled))
+        raw[..., : signature.shape[-1]] += signature
+        return emit(raw, self.gaussian.latent_dim)

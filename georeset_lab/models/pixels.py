@@ -14,6 +14,8 @@ from georeset_lab.models.spectral import Channels
 _REACH = 2
 _FLOOR = 1e-4
 _SHARPNESS = 4.0
+_BLOCKS = (0, 1, 2, 4, 3)
+"""Where the features of a view stand in the weights: the spread over dates, which a single date lacks, comes last."""
 
 
 class Series(NamedTuple):
@@ -36,7 +38,8 @@ class PixelView(NamedTuple):
     """What the pixels of a series say by themselves; the trailing shape is (Y, X) or (B, P)."""
 
     features: Tensor
-    """(5 R', ...): value, neighbourhood mean and spread (weighted means over dates), spread over dates, cover."""
+    """(5 R', ...): value, neighbourhood mean and spread, cover (weighted means over dates), spread over dates. Of a single
+    date, which has no such spread, (4 R', ...)."""
     guide: Tensor
     """(fixed, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
     noise: Tensor
@@ -72,10 +75,10 @@ class PixelStatistics(nn.Module):
         self.date_score = nn.Linear(2 * n_virtual, 1, bias=False)
         nn.init.zeros_(self.date_score.weight)
 
-    def columns(self, channels: Channels) -> Tensor:
-        """Places (5 R',) of a view's features among all ``n_features``."""
-        offsets = torch.arange(5, device=channels.places.device) * self.n_virtual
-        return (offsets[:, None] + channels.places).flatten()
+    def columns(self, channels: Channels, n: int) -> Tensor:
+        """Places (n,) of a view's n features among all ``n_features``."""
+        blocks = torch.tensor(_BLOCKS[: n // len(channels.places)], device=channels.places.device)
+        return (blocks[:, None] * self.n_virtual + channels.places).flatten()
 
     def forward(self, series: Series) -> PixelView:
         """Summarise a series of virtual-band images, for every pixel."""
@@ -126,9 +129,8 @@ class PixelStatistics(nn.Module):
         light = (cover[:, optical] > 0).any(1)
         colours = values[:, optical]
         if len(values) == 1:
-            still = torch.zeros_like(values[0])
             noise = spread[0, fixed].square().mean(0, keepdim=True)
-            features = torch.cat([values[0], mean[0], spread[0], still, cover[0]])
+            features = torch.cat([values[0], mean[0], spread[0], cover[0]])
             return PixelView(features, mean[0, fixed], noise, measured[0], colours[0], light[0])
         both = torch.cat([channels.places, self.n_virtual + channels.places])
         score = F.linear(torch.cat([values, mean], 1).movedim(1, -1), self.date_score.weight[:, both])[..., 0]
@@ -137,7 +139,7 @@ class PixelStatistics(nn.Module):
         present = measured[:, None].to(values.dtype)
         n = present.sum(0).clamp_min(1.0)
         change = ((values - pooled[0]) ** 2 * present).sum(0) / n
-        features = torch.cat([*pooled, _root(change), (weight * cover).sum(0)])
+        features = torch.cat([*pooled, (weight * cover).sum(0), _root(change)])
         noise = (spread[:, fixed].square().mean(1, keepdim=True) * present).sum(0) / n
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)

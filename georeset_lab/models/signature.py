@@ -112,6 +112,11 @@ class Signature(nn.Module):
         """Dimensions of pixels (..., size) from the optical virtual bands (..., 10); 0 where no light was seen (...)."""
         return self._turn("pixel", colours) * lit[..., None]
 
+    def parts(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> dict[int, Tensor]:
+        """What is known of the local dimensions, each part under its first dimension; arguments as of `whole`."""
+        known = {self.sizes["pixel"]: of_cells}
+        return {0: self.read_pixels(colours, lit), **known} if colours.shape[-1] else known
+
     def whole(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> Tensor:
         """All dimensions (..., D) in the order of the blocks; the teacher's are 0.
 
