@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from georeset_lab.embed.finding.kernels import _compile
+from georeset_lab.embed.compiled import compiled
 
 __all__ = ["RUN", "encode_run"]
 
@@ -44,7 +44,7 @@ def _encode_run(eta: Any, tau: Any, per_scale: Any, per_step: Any, low: Any, hig
     unfit[0] |= bad
 
 
-encode_run = _compile(_encode_run)
+encode_run = compiled(_encode_run)
 """encode_run(eta, tau, 1 / scale, 1 / step, low, high, unfit): codes of a run of values, all (n,) and contiguous.
 
 ``unfit[0]`` becomes 1 if a value is not finite or a precision negative; its codes are then worthless.

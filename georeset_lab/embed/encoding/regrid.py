@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from georeset_lab.embed.encoding.stretches import sum_stretches
 from georeset_lab.embed.encoding.tiles import Span
 
 _EPS = 1e-6  # of a pixel; a centre on an edge belongs to the pixel that begins there
@@ -198,20 +199,7 @@ class _Axis:
         low, high = int(inside[0]), int(inside[-1]) + 1  # targets are monotone, so those inside are contiguous
         runs = np.flatnonzero(np.diff(targets[low:high], prepend=-2))
         part = block[(slice(None),) * axis + (slice(low, high),)]
-        return targets[low:high][runs] - target.start, _sum_runs(part, runs, axis)
-
-
-def _sum_runs(part: np.ndarray, runs: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of the stretches of an axis that begin at ``runs``; where all are as long, several times faster."""
-    size = part.shape[axis]
-    length = size // len(runs)
-    if not np.array_equal(runs, np.arange(0, size, length)) or size % length:
-        return np.add.reduceat(part, runs, axis=axis)
-    pieces = np.moveaxis(part.reshape(*part.shape[:axis], -1, length, *part.shape[axis + 1 :]), axis + 1, 0)
-    out = pieces[0].astype(part.dtype, copy=True)
-    for piece in pieces[1:]:
-        out += piece
-    return out
+        return targets[low:high][runs] - target.start, sum_stretches(part, runs, axis)
 
 
 def _centres(rows: Span, cols: Span) -> tuple[np.ndarray, np.ndarray]:

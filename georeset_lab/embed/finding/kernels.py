@@ -2,24 +2,15 @@
 
 Each kernel takes a run of pixels (n, D), float32, C-contiguous, releases the GIL and writes into arrays the caller
 owns, so callers stream a raster block by block (or several blocks in threads) without a second copy of it.
-Floating-point sums may be reordered (that is what lets them run in vector registers), but NaN keeps its meaning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
-# Beside the source, compiled loops would outlive an uninstalled package: an empty folder of its name, which Python takes
-# for the package when the next one is installed as editable.
-if not vars(numba.config)["CACHE_DIR"]:
-    vars(numba.config)["CACHE_DIR"] = str(Path.home() / ".cache" / "georeset_lab" / "numba")
-
-_FASTMATH = {"reassoc", "contract", "nsz", "arcp", "afn"}
+from georeset_lab.embed.compiled import compiled
 
 
 def _cosine(x: Any, observed: Any, query: Any, out: Any) -> None:
@@ -125,20 +116,13 @@ def _sum_cells(scores: Any, row0: Any, col0: Any, cell: Any, total: Any, count: 
         count[i, j] += n
 
 
-def _compile(function: Callable[..., None]) -> Callable[..., None]:
-    # Python's error model would test each division for zero, and no loop with a test in it is vectorised.
-    compile_ = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
-    compiled: Callable[..., None] = compile_(function)
-    return compiled
-
-
-cosine = _compile(_cosine)
+cosine = compiled(_cosine)
 """cosine(x (n, D), observed (n,), query (D,), out (n,)): x . query / |x|, NaN where not observed.
 
 With a query of unit length this is the cosine; with a difference of two unit vectors, the difference of two cosines.
 """
 
-pmi = _compile(_pmi)
+pmi = compiled(_pmi)
 """pmi(mean (n, D), var (n, D), observed (n,), eta (D,), tau (D,), constant, sign, out (n,)): adds sign * PMI to out.
 
 With the query's precision L1 = 1 + tau and the pixel's variance v, the terms of the score that hold the pixel are
@@ -146,10 +130,10 @@ With the query's precision L1 = 1 + tau and the pixel's variance v, the terms of
 ``constant`` is the rest, sum_d [log L1 - eta^2 / L1].
 """
 
-offer = _compile(_offer)
+offer = compiled(_offer)
 """offer(scores (n,), first, best (k,), ids (k,)): keep the k best seen so far, sorted; NaN is never kept."""
 
-sum_cells = _compile(_sum_cells)
+sum_cells = compiled(_sum_cells)
 """sum_cells(scores (rows, cols), row0, col0, cell, total, count): add pixels to the cells that hold them.
 
 ``row0`` and ``col0`` are the positions of the block, counted in pixels from the first row and column of cell (0, 0).

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from georeset_lab.embed.finding.kernels import _compile
+from georeset_lab.embed.compiled import compiled
 
 __all__ = ["classify", "warm_up"]
 
@@ -52,7 +52,7 @@ def _classify(x: Any, observed: Any, weights: Any, intercept: Any, label: Any, c
             confidence[start + i] = np.float32(1) / total[i] if seen else np.float32(np.nan)
 
 
-classify = _compile(_classify)
+classify = compiled(_classify)
 """classify(x (n, D), observed (n,), weights (K, D), intercept (K,), label (n,) int16, confidence (n,)): float32.
 
 Winning class and its softmax probability; -1 and NaN where not observed. A pixel with a NaN in x has no winner that means

@@ -7,7 +7,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from georeset_lab.embed.encoding.regrid import Regrid, _sum_runs
+from georeset_lab.embed.encoding.regrid import Regrid
 from georeset_lab.embed.encoding.tiles import Span
 
 UTM = "EPSG:32633"
@@ -123,11 +123,3 @@ def test_ground_half_unmeasured_is_half_as_sure():
 def test_the_footprint_of_a_target_outside_is_empty():
     rows, cols = Regrid(SOURCE, TARGETS["elsewhere"]).footprint(Span(0, 3), Span(0, 3))
     assert rows.size * cols.size == 0
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("runs", [[0], [0, 6], [0, 4, 8], [0, 3, 6, 9], [0, 5, 10], [2, 7], [0, 1, 9]])
-def test_sums_of_equal_stretches_are_those_of_any(axis, runs):
-    part = np.random.default_rng(0).random((12, 12, 3)).astype(np.float32)
-    wanted = np.add.reduceat(part, np.array(runs), axis=axis)
-    np.testing.assert_allclose(_sum_runs(part, np.array(runs), axis), wanted, rtol=1e-6)
