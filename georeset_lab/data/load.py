@@ -63,10 +63,10 @@ def load_scene(
     ----------
     source
         ``"simulated"``; a GeoTIFF, JPEG 2000, ENVI, NetCDF or Zarr path; a product as delivered (Sentinel-2 SAFE, Landsat
-        bundle, HLS, Sentinel-1, EnMAP) or a folder of products or rasters; an `xarray.DataArray` or `xarray.Dataset`
-        ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means several dates or
-        bands; or STAC: ``"earth-search"``, ``"planetary-computer"``, the address of an API, static catalogue or item, a
-        JSON file of items, or pystac objects (extra ``stac``).
+        bundle, HLS, Sentinel-1 GRD SAFE or RTC, EnMAP) or a folder of products or rasters; an `xarray.DataArray` or
+        `xarray.Dataset` ``(time, band, y, x)``; a `Scene`; or a dict ``modality -> any of these``, where a list means
+        several dates or bands; or STAC: ``"earth-search"``, ``"planetary-computer"``, the address of an API, static
+        catalogue or item, a JSON file of items, or pystac objects (extra ``stac``).
     collection : str, list, or dict, optional
         Of a STAC source: the collection, or several, each a modality; a dict names them: ``{"s2": "sentinel-2-l2a"}``.
     sensors : str or dict, optional

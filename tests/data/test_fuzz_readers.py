@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
+import grd
 import products
 
 CASES = int(os.environ.get("GEORESET_FUZZ_CASES", "2000"))
@@ -66,6 +67,10 @@ def make_seeds(folder: Path) -> None:
     root = add("radar")
     name = "S1A_IW_20200607T010800_DVP_RTC30_G_gpuned_A1B2_VV.tif"
     products.raster(root / name, (counts((8, 8)) / 1e5).astype("float32"), 30)
+    root = add("radar_grd", Path("radar_grd") / grd.NAME)
+    grd.product(
+        root, {"VV": counts((24, 30), low=100, high=200)}, noise=100.0, blocks=[((0, 23, 0, 9), [0, 23], [1, 2])]
+    )
     root = add("tiled", Path("tiled/a.tif"), sensors="sentinel-2-l2a", bands=["B02", "B04"], scale=1e-4)
     big = counts((2, 64, 64))
     products.raster(root / "a.tif", big, 10, tiled=True, blockxsize=16, blockysize=16, compress="deflate", predictor=2)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyproj import Transformer
+from affine import Affine
+from pyproj import Geod, Transformer
 
 from georeset_lab import load_scene
 from georeset_lab.data.grids import move
@@ -17,10 +18,11 @@ from georeset_lab.data.modality import Modality
 from georeset_lab.data.readers.sentinel1_lut import read_calibration, read_noise
 from georeset_lab.data.readers.sentinel1_place import Place, Ties
 from georeset_lab.data.stored import is_direct
-from georeset_lab.errors import GeoresetError, SceneReadError
+from georeset_lab.errors import CroppedToCommonExtent, GeoresetError, SceneReadError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import grd
+import products
 
 SHAPE = (230, 310)
 
@@ -95,13 +97,13 @@ def test_a_smooth_field_is_where_it_belongs_within_a_hundredth_of_a_decibel(tmp_
     np.testing.assert_allclose(whole(modality)[inside], expected[inside], atol=0.01)
 
 
-@pytest.mark.parametrize("ties", ["both", "xml", "tiff"])
+@pytest.mark.parametrize(("ties", "step"), [("both", 50), ("xml", 50), ("tiff", 50), ("both", 1000), ("both", 200)])
 @pytest.mark.parametrize("place", [(60, 70), (150, 250), (201, 20)])
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_bright_target_is_where_the_ties_put_it(tmp_path: Path, ties: str, place: tuple[int, int]) -> None:
+def test_a_bright_target_is_where_the_ties_put_it(tmp_path: Path, ties: str, step: int, place: tuple[int, int]) -> None:
     counts = flat(30)
     counts[place] = 20_000
-    modality = load_scene(grd.product(tmp_path, {"VV": counts}, ties=ties))["s1"]
+    modality = load_scene(grd.product(tmp_path, {"VV": counts}, ties=ties, step=step))["s1"]
     power = 10 ** (whole(modality) / 10)
     power = np.where(power > 0.01, power, 0)
     rows, cols = np.indices(power.shape)
@@ -240,6 +242,45 @@ def test_line_and_pixel_come_back_from_the_ground_across_the_antimeridian() -> N
     y, x = np.meshgrid(np.arange(9000, 9100) + 0.5, np.arange(12_000, 12_100) + 0.5, indexing="ij")
     exact = place.to_image(*move(grid.affine, x, y))
     np.testing.assert_allclose(looked_up, exact, atol=2e-3)
+
+
+@pytest.mark.parametrize("lat", [0.5, 52.0, -78.0])
+def test_a_swath_of_250_km_on_the_round_earth_is_placed_between_its_ties(lat: float) -> None:
+    earth = Geod(ellps="WGS84")
+
+    def truth(line: np.ndarray, pixel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        same = np.ones(line.size)
+        lon, where, back = earth.fwd(13 * same, lat * same, 192 * same, 10 * line.ravel())
+        lon, where, _ = earth.fwd(lon, where, back - 90, 10 * pixel.ravel())
+        return lon.reshape(line.shape), where.reshape(line.shape)
+
+    lines, pixels = np.linspace(0, 16_700, 10).round(), np.linspace(0, 25_400, 21).round()
+    ties = Ties(lines, pixels, *truth(*np.meshgrid(lines, pixels, indexing="ij")))
+    place = Place(ties, (16_701, 25_401), ties.zone, "here")
+    rng = np.random.default_rng(0)
+    line, pixel = rng.uniform(0, 16_700, 1000), rng.uniform(0, 25_400, 1000)
+    x, y = Transformer.from_crs(4326, ties.zone.epsg, always_xy=True).transform(*truth(line, pixel))
+    np.testing.assert_allclose(place.to_image(x, y), [line, pixel], atol=1e-3)
+
+
+def test_it_stands_beside_an_optical_scene_on_common_ground(tmp_path: Path) -> None:
+    ramp = np.round(20_000 * (1 + np.indices(SHAPE)[1] / SHAPE[1])).astype("uint16")
+    folder = grd.product(tmp_path, {"VV": ramp, "VH": ramp}, sigma_lut=50_000.0)
+    alone = load_scene(folder)["s1"]
+    row, col = alone.grid.shape[0] // 2, alone.grid.shape[1] // 2
+    x, y = move(alone.grid.affine, col - 30, row - 25)
+    transform = Affine(10, 0, x, 0, -10, y)
+    optical = np.random.default_rng(0).integers(500, 3000, (2, 50, 60)).astype("uint16")
+    file = products.raster(tmp_path / "optical.tif", optical, 10, transform=transform)
+    with pytest.warns(CroppedToCommonExtent):
+        scene = load_scene(
+            {"s2": file, "s1": folder},
+            sensors={"s2": "sentinel-2-l2a"},
+            bands={"s2": ["B02", "B03"]},
+            scale={"s2": 1e-4},
+        )
+    assert scene["s1"].grid == scene["s2"].grid
+    np.testing.assert_array_equal(whole(scene["s1"]), whole(alone)[row - 25 : row + 25, col - 30 : col + 30])
 
 
 # -------------------------------------------------------------------------------------------------------- damage

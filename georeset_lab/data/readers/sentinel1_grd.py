@@ -163,6 +163,7 @@ class _Whole:
             names=tuple(p.name for p in self.parts),
             times=np.array(["NaT"], dtype="datetime64[ns]"),
             origin=str(self.folder),
+            nodata=0.0,  # besides NaN: no power is zero, so nobody need look for zeros
         )
 
     def _array(self, reader: GroundRangeReader, chunks: int | None) -> Any:
