@@ -262,7 +262,7 @@ def _train(args: argparse.Namespace) -> None:
     from georeset_lab.train.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
-    out = args.out or Path("georeset_runs") / recipe.name
+    out = args.out or Path("georeset_runs") / recipe.name.replace(":", "-")  # no disk of Windows takes a colon
     if out.exists() and any(out.iterdir()) and not args.resume:
         raise RecipeError(f"{out} holds a run already. Add --resume to go on with it, or give another --out.")
     scenes: list[Scene] = recipe.scenes(args.data)

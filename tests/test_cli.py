@@ -86,6 +86,15 @@ def test_a_run_in_the_way_is_not_overwritten(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_the_folder_of_a_rival_has_a_name_that_every_disk_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "georeset_runs" / "sensors-slots"
+    run.mkdir(parents=True)
+    (run / "log.jsonl").write_text("", encoding="utf-8")
+    assert cli.main(["train", "sensors:slots", "--data", str(tmp_path)]) == 2
+    assert "sensors-slots holds a run already" in capsys.readouterr().err.replace("\\", "/")
+
+
 def test_encode_writes_a_store_that_opens(tmp_path, untrained, capsys, monkeypatch):
     import georeset_lab as gl
 
