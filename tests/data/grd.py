@@ -45,6 +45,7 @@ def product(
     ground: Affine = GROUND,
     ties: str = "both",
     step: int = 50,
+    day: str = "2020-06-07",
     **profile: object,
 ) -> Path:
     """Write a product; tables are constant or have one value for each entry of ``table_places``."""
@@ -60,7 +61,7 @@ def product(
         options = {"driver": "GTiff", "dtype": "uint16", "count": 1, "height": height, "width": width} | where | profile
         with rasterio.open(safe / "measurement" / f"{name}.tiff", "w", **options) as out:
             out.write(values, 1)
-        text = annotation(values.shape, points if ties in ("both", "xml") else [], polarization, removed)
+        text = annotation(values.shape, points if ties in ("both", "xml") else [], polarization, removed, day)
         (safe / "annotation" / f"{name}.xml").write_text(text)
         own = safe / "annotation" / "calibration"
         vectors = table(values.shape, sigma_lut, "calibrationVector", "sigmaNought")
@@ -106,7 +107,7 @@ def table(shape: tuple[int, int], values: float | np.ndarray, vector: str, name:
     )
 
 
-def annotation(shape: tuple[int, int], points: Sequence[tuple], polarization: str, removed: bool) -> str:
+def annotation(shape: tuple[int, int], points: Sequence[tuple], polarization: str, removed: bool, day: str) -> str:
     """Annotation of one polarization."""
     net = "".join(
         f"<geolocationGridPoint><line>{r}</line><pixel>{c}</pixel><latitude>{lat!r}</latitude>"
@@ -114,7 +115,7 @@ def annotation(shape: tuple[int, int], points: Sequence[tuple], polarization: st
         for r, c, lon, lat in points
     )
     return (
-        f"<product><adsHeader><polarisation>{polarization}</polarisation><startTime>2020-06-07T01:08:00.123456"
+        f"<product><adsHeader><polarisation>{polarization}</polarisation><startTime>{day}T01:08:00.123456"
         "</startTime></adsHeader><generalAnnotation><productInformation><pass>Descending</pass></productInformation>"
         f"</generalAnnotation><imageAnnotation><imageInformation><rangePixelSpacing>{PIXEL_M:e}</rangePixelSpacing>"
         f"<azimuthPixelSpacing>{PIXEL_M:e}</azimuthPixelSpacing><numberOfSamples>{shape[1]}</numberOfSamples>"

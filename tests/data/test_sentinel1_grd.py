@@ -18,7 +18,7 @@ from georeset_lab.data.modality import Modality
 from georeset_lab.data.readers.sentinel1_lut import read_calibration, read_noise
 from georeset_lab.data.readers.sentinel1_place import Place, Ties
 from georeset_lab.data.stored import is_direct
-from georeset_lab.errors import CroppedToCommonExtent, GeoresetError, SceneReadError
+from georeset_lab.errors import CroppedToCommonExtent, GeoresetError, GridMismatch, SceneReadError
 
 sys.path.insert(0, str(Path(__file__).parent))
 import grd
@@ -283,7 +283,48 @@ def test_it_stands_beside_an_optical_scene_on_common_ground(tmp_path: Path) -> N
     np.testing.assert_array_equal(whole(scene["s1"]), whole(alone)[row - 25 : row + 25, col - 30 : col + 30])
 
 
+@pytest.mark.parametrize("chunks", [None, 64])
+def test_passes_of_several_dates_are_one_modality_on_the_ground_they_share(tmp_path: Path, chunks: int | None) -> None:
+    def counts(line: np.ndarray, pixel: np.ndarray) -> np.ndarray:
+        return np.round(20_000 + 40 * line + 20 * pixel).astype("uint16")
+
+    line, pixel = np.indices(SHAPE)
+    lut = {"sigma_lut": 50_000.0}
+    later_at = move(grd.GROUND, 23, 17)
+    later = Affine(*grd.GROUND[:2], later_at[0], *grd.GROUND[3:5], later_at[1])
+    folders = [
+        grd.product(tmp_path / "b", {"VV": counts(line + 17, pixel + 23)}, ground=later, day="2020-06-19", **lut),
+        grd.product(tmp_path / "a", {"VV": counts(line, pixel)}, **lut),
+    ]
+    with pytest.warns(CroppedToCommonExtent, match="2 Sentinel-1 products cover different ground"):
+        modality = load_scene({"s1": folders}, chunks=chunks)["s1"]
+    assert [str(t)[:10] for t in modality.times] == ["2020-06-07", "2020-06-19"]
+    both = [
+        modality.read(slice(0, modality.grid.shape[0]), slice(0, modality.grid.shape[1]), time=t)[0, 0] for t in (0, 1)
+    ]
+    seen = np.isfinite(both[0]) & np.isfinite(both[1])
+    assert seen.sum() > 0.8 * (SHAPE[0] - 17) * (SHAPE[1] - 23)
+    np.testing.assert_allclose(both[0][seen], both[1][seen], atol=0.01)
+
+
+def test_products_without_shared_ground_or_pixel_size_are_no_dates_of_one_modality(tmp_path: Path) -> None:
+    here = grd.product(tmp_path / "a", {"VV": flat()})
+    far = grd.product(tmp_path / "b", {"VV": flat()}, ground=moved(1, 9000))
+    with pytest.raises(GridMismatch, match="share no ground"):
+        load_scene({"s1": [here, far]})
+    coarse = grd.product(tmp_path / "c", {"VV": flat()}, ground=moved(4, 0))
+    file = one(coarse, "annotation/s1a*.xml")
+    file.write_text(file.read_text().replace("1.000000e+01</range", "4.000000e+01</range"))
+    with pytest.raises(GridMismatch, match=r"pixels of 10 m, .* of 40 m. Load them as two"):
+        load_scene({"s1": [here, coarse]})
+
+
 # -------------------------------------------------------------------------------------------------------- damage
+def moved(times: float, east: float) -> Affine:
+    a, b, c, d, e, f = grd.GROUND[:6]
+    return Affine(times * a, times * b, c + east, times * d, times * e, f)
+
+
 def one(folder: Path, pattern: str) -> Path:
     (found,) = folder.glob(pattern)
     return found

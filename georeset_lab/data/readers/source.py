@@ -18,6 +18,7 @@ from georeset_lab.data.readers.netcdf import CLASSIC, HDF5, read_netcdf
 from georeset_lab.data.readers.piece import Piece
 from georeset_lab.data.readers.product import Product, read_product
 from georeset_lab.data.readers.raster import read_raster
+from georeset_lab.data.readers.sentinel1_dates import is_dates, read_dates
 from georeset_lab.data.readers.sidecar import sidecar_tags
 from georeset_lab.data.readers.zarr import is_zarr, read_zarr
 from georeset_lab.errors import SceneReadError
@@ -43,6 +44,8 @@ def read_source(source: Any, *, chunks: int | None = None, crs: Any = None) -> l
     if isinstance(source, list | tuple):
         if not source:
             raise SceneReadError("A modality was given an empty list; give at least one path or array.")
+        if is_dates(source):
+            return read_dates(source, chunks=chunks, crs=crs)
         return [p for s in source for p in read_source(s, chunks=chunks, crs=crs)]
     if isinstance(source, Product):
         return read_product(source, chunks=chunks, crs=crs)
