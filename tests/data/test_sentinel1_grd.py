@@ -386,7 +386,8 @@ def test_a_product_without_ties_is_refused(tmp_path: Path) -> None:
         ("annotation/calibration/cal*.xml", "5.000000e+02", "0", "not above zero"),
         ("annotation/calibration/cal*.xml", "5.000000e+02", "x", "no list of numbers"),
         ("annotation/calibration/cal*.xml", "5.000000e+02 ", "", "values at"),
-        ("annotation/calibration/cal*.xml", "<line>40</line>", "<line>0</line>", "do not increase"),
+        ("annotation/calibration/cal*.xml", "<line>40</line>", "<line>99</line>", "lines of the .* do not increase"),
+        ("annotation/calibration/cal*.xml", " 40 80 ", " 80 40 ", "places of the .* do not increase"),
         ("annotation/calibration/noise*.xml", "1.000000e+02", "-1", "noise below zero"),
         ("annotation/calibration/noise*.xml", "</noise>", "", "no well-formed XML"),
         ("manifest.safe", "</xfdu:XFDU>", "", "no well-formed XML"),
@@ -451,3 +452,11 @@ def test_a_calibration_file_without_vectors_is_refused(tmp_path: Path) -> None:
     path.write_text("<calibration/>")
     with pytest.raises(SceneReadError, match=r"no calibrationVector, so its counts have no unit.*Fetch"):
         read_calibration(path)
+
+
+def test_a_line_that_comes_twice_is_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "c.xml"
+    line = "<calibrationVector><line>{}</line><pixel>0 9</pixel><sigmaNought>{} {}</sigmaNought></calibrationVector>"
+    path.write_text(f"<c>{''.join(line.format(at, v, v) for at, v in ((0, 100), (5, 100), (5, 300), (9, 300)))}</c>")
+    found = read_calibration(path).over(slice(0, 10), slice(0, 10))
+    np.testing.assert_allclose(found, np.where(np.arange(10) < 5, 100.0, 300.0)[:, None] * np.ones(10))

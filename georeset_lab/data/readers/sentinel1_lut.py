@@ -8,7 +8,6 @@ list of ``noiseVector``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -24,7 +23,7 @@ class Table:
     """Values at some pixels of some lines; between them bilinear, beyond the first and last ones constant."""
 
     lines: np.ndarray
-    """``(N,)``, increasing."""
+    """``(N,)``, increasing; one that comes twice is a step."""
     pixels: tuple[np.ndarray, ...]
     """Of each line, increasing; they may differ from line to line."""
     values: tuple[np.ndarray, ...]
@@ -117,7 +116,7 @@ def _table(root: Element, path: Path, vector: str, value: str) -> Table | None:
     if not found:
         return None
     lines = np.array([line for line, _, _ in found])
-    _increasing(lines, f"lines of the {vector}s", path)
+    _in_order(lines, f"lines of the {vector}s", path)
     return Table(lines, tuple(p for _, p, _ in found), tuple(v for _, _, v in found))
 
 
@@ -149,9 +148,9 @@ def _same_length(at: np.ndarray, values: np.ndarray, what: str, path: Path) -> N
         raise SceneReadError(
             f"{path}: the {what} gives {values.size} values at {at.size} places. Fetch the product again."
         )
-    _increasing(at, f"places of the {what}", path)
+    _in_order(at, f"places of the {what}", path)
 
 
-def _increasing(at: Sequence[float] | np.ndarray, what: str, path: Path) -> None:
-    if (np.diff(at) <= 0).any():
+def _in_order(at: np.ndarray, what: str, path: Path) -> None:
+    if (np.diff(at) < 0).any():
         raise SceneReadError(f"{path}: the {what} do not increase. Fetch the product again.")
