@@ -1,9 +1,9 @@
 """Look-up tables of a Sentinel-1 product over its lines and pixels: calibration and thermal noise.
 
-Sentinel-1 Product Specification (S1-RS-MDA-52-7441), sections 3.3 and 3.4: sigma nought = (DN^2 - noise) / A^2, where A
-(``sigmaNought``) and the noise of the range vectors are interpolated bilinearly. Since IPF 2.90 the noise is the product
-of range vectors (``noiseRangeVector``) and of factors along azimuth in blocks (``noiseAzimuthVector``); before it was one
-list of ``noiseVector``.
+Sentinel-1 Product Specification (S1-RS-MDA-52-7441): sigma nought = (DN^2 - noise) / A^2, where A (``sigmaNought``) and
+the noise of the range vectors are interpolated bilinearly. Since IPF 2.90 the noise is the product of range vectors
+(``noiseRangeVector``) and of factors along azimuth in blocks (``noiseAzimuthVector``); before it was one list of
+``noiseVector``.
 """
 
 from __future__ import annotations

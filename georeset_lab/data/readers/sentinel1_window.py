@@ -19,8 +19,8 @@ from georeset_lab.data.stored import Box
 from georeset_lab.errors import SceneReadError
 
 FLOOR = 1e-4
-"""Least sigma nought (-40 dB) after the removal of thermal noise, which is 100 to 1000 times stronger: below it the
-difference of the two says nothing, and may be negative."""
+"""Least sigma nought (-40 dB) after the removal of thermal noise. The noise itself lies at -22 dB or somewhat lower, so a
+difference that small says nothing, and may be negative."""
 
 _SIDE = 1024
 _MOST_PIXELS = 2**25
