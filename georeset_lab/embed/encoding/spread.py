@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from georeset_lab.embed.encoding.device import on_device
+from georeset_lab.embed.encoding.freed_memory import keep_freed_memory
 from georeset_lab.embed.encoding.pipeline import Job, Natural, Progress, needed, run
 from georeset_lab.embed.encoding.sinks import MemorySink, StoreSink
 from georeset_lab.embed.encoding.source import Source
@@ -192,7 +193,8 @@ def encode_tile(parcel: Parcel, tile: Tile, chunks: Sequence[Chunk], windows: Ma
     sources = {n: windows.get(n, s) for n, s in parcel.job.sources.items()}
     kept = _Kept()
     try:
-        run(replace(parcel.job, encoder=encoder, device=device, sources=sources), [tile], kept, kept)
+        with keep_freed_memory():
+            run(replace(parcel.job, encoder=encoder, device=device, sources=sources), [tile], kept, kept)
     except GeoresetError as err:
         # With a cause that cannot be sent (GDAL's), the error would arrive as a plain Exception.
         err.__cause__ = err.__context__ = None
