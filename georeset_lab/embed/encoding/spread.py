@@ -139,8 +139,8 @@ def spread(
     sources = {n: s or job.sources[n].held(Span(0, 1), Span(0, 1)) for n, s in travelling.items()}
     token = uuid.uuid4().hex[:12]
     store = sink.store
-    # As the stray files of Zarr, whatever is called .partial goes when the store is finished.
-    shelf = None if store is None else Shelf(store.root, store.layout, f"spread-{token}.partial")
+    # Hidden: such files go when the store is finished, also that of a caller who was killed.
+    shelf = None if store is None else Shelf(store.root, store.layout, f".spread-{token}")
     whole = Parcel(replace(job, sources=sources), device, __version__, shelf)
     with _failures(client), _sent(client, whole, token) as parcel:
         flying: dict[Future, tuple[Tile, list[Chunk]]] = {}

@@ -269,4 +269,4 @@ def test_a_killed_worker_costs_no_tile(client, tmp_path, monkeypatch):
     np.testing.assert_allclose(there.mean.values, here.mean.values, atol=1e-4)
     np.testing.assert_allclose(there.variance.values, here.variance.values, atol=1e-4)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.zarr", "s2.tif"]
-    assert not list((tmp_path / "map.zarr").rglob("*.partial"))
+    assert not list((tmp_path / "map.zarr").rglob(".*"))
