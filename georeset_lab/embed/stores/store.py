@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,9 +182,7 @@ class TileStore:
             os.rename(self._root, self.path)  # complete from here on; what follows only tidies up
             fsync_path(self.path.parent)
             self._lock.close()
-            strays = [p for p in self.path.rglob(".*") if p.is_file()]  # the lock, and of writers that were killed
-            for stray in [self.path / JOURNAL, *strays]:
-                stray.unlink(missing_ok=True)
+            _tidy(self.path)
         return open_embeddings(self.path)
 
     def _finished_tiles(self) -> dict[tuple[int, int], dict[str, Seal]]:
@@ -215,4 +214,12 @@ class _Complete(TileStore):
         raise StoreError(f"{self.path} is complete; it cannot be written to. Give another path.")
 
     def finish(self) -> Embeddings:
+        with suppress(OSError):  # the writer may have been killed before; a store that is read only stays as it is
+            _tidy(self.path)
         return open_embeddings(self.path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove from a complete store what only its making needed: journal, lock, and half files of killed writers."""
+    for stray in [path / JOURNAL, *(p for p in path.rglob(".*") if p.is_file())]:
+        stray.unlink(missing_ok=True)

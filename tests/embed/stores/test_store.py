@@ -216,6 +216,21 @@ def test_what_a_killed_writer_left_half_written_is_swept_away(tmp_path: Path) ->
     assert hidden == []
 
 
+def test_a_writer_killed_after_its_last_step_leaves_nothing_for_ever(tmp_path: Path) -> None:
+    emb = embeddings()
+    store = begin(tmp_path / "s.zarr", emb)
+    for tile, experts in tiles_of(store, emb):
+        store.write(tile, experts)
+    store.finish()
+    before = files_of(tmp_path / "s.zarr")
+    for name in ("journal.jsonl", ".lock", "mean/c/.half"):  # what it had not yet removed
+        (tmp_path / "s.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s.zarr" / name).write_bytes(b"left")
+    begin(tmp_path / "s.zarr", emb).finish()
+    assert files_of(tmp_path / "s.zarr") == before
+    assert not (tmp_path / "s.zarr/.lock").exists()
+
+
 def test_tiles_may_be_written_by_several_threads(tmp_path: Path, whole: Path) -> None:
     emb = embeddings()
     store = begin(tmp_path / "e.zarr", emb, fused=True)
