@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -324,7 +323,9 @@ class Encoder(nn.Module):
         pad = max(0, reach - margin)
         framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (carried, cells, known[..., None])]
         first = margin + pad - reach
-        eta, tau = (_blank((rows * p, cols * p, self.config.latent_dim), carried) for _ in range(2))
+        eta = carried.new_empty(rows * p, cols * p, self.config.latent_dim)
+        tau = torch.empty_like(eta)
+        local = self.config.n_local
         tall, wide = _BLOCK.get(eta.device.type, (16, 16))
         for y, x in product(range(0, rows, tall), range(0, cols, wide)):
             n, m = min(tall, rows - y), min(wide, cols - x)
@@ -332,40 +333,16 @@ class Encoder(nn.Module):
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
             )
             view = self.statistics.window(series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
-            guide, noise = (_by_cell(z, p) for z in (view.guide, view.noise))
-            brought = _by_row(self.upsample.dense(around, near, seen[..., 0], guide, noise), p)
+            brought = self.upsample.dense(around, near, seen[..., 0], view.guide, view.noise).flatten(0, 1)
             features, colours = (z.flatten(1).T for z in (view.features, view.colours))
-            lit, observed = view.lit.flatten(), view.observed.flatten()
+            own, shared = self._finish(brought, features, colours, view.lit.flatten(), series.channels, power)
             where = (slice(y * p, (y + n) * p), slice(x * p, (x + m) * p))
-            first_dim = 0
-            for part in self._finish(brought.flatten(0, 1), features, colours, lit, series.channels, power):
-                dims = slice(first_dim, first_dim := first_dim + part.eta.shape[-1])
-                for target, source in zip((eta, tau), part, strict=True):
-                    target[where][..., dims] = source.view(n * p, m * p, -1)
-            if not bool(observed.all()):
-                for z in (eta, tau):
-                    z[where].mul_(view.observed[..., None])
+            complete = bool(view.observed.all())
+            for target, mine, ours in zip((eta[where], tau[where]), own, shared, strict=True):
+                target[..., :local], target[..., local:] = (z.view(n * p, m * p, -1) for z in (mine, ours))
+                if not complete:
+                    target.mul_(view.observed[..., None])
         return Gaussian(eta, tau)
-
-
-def _blank(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for a map, to be filled. NumPy asks the system for huge pages, which is four times as quick on a first write."""
-    if like.device.type == "cpu" and like.dtype == torch.float32:
-        return torch.from_numpy(np.empty(shape, np.float32))
-    return like.new_empty(shape)
-
-
-def _by_cell(x: Tensor, patch: int) -> Tensor:
-    """(F, Y, X) to (Ny, Nx, patch ** 2, F)."""
-    f, y, w = x.shape
-    cells = x.reshape(f, y // patch, patch, w // patch, patch)
-    return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
-
-
-def _by_row(x: Tensor, patch: int) -> Tensor:
-    """(Ny, Nx, patch ** 2, F) to (Y, X, F)."""
-    ny, nx, _, f = x.shape
-    return x.view(ny, nx, patch, patch, f).transpose(1, 2).reshape(ny * patch, nx * patch, f)
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

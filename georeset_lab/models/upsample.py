@@ -66,18 +66,19 @@ class GuidedUpsample:
             With two cells around the strip.
         cells : Tensor, shape (Ny + 4, Nx + 4, R)
         known : Tensor, shape (Ny + 4, Nx + 4), bool
-        pixels : Tensor, shape (Ny, Nx, patch ** 2, R)
-            Guide, cell by cell.
-        noise : Tensor, shape (Ny, Nx, patch ** 2, 1)
+        pixels : Tensor, shape (R, Ny * patch, Nx * patch)
+            Guide.
+        noise : Tensor, shape (1, Ny * patch, Nx * patch)
 
         Returns
         -------
-        Tensor, shape (Ny, Nx, patch ** 2, H)
+        Tensor, shape (Ny * patch, Nx * patch, H)
         """
         spline = spline_matrix(_SIDE, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
         spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, _SIDE**2)
-        weight = self.weights(spatial, pixels, noise, _around(cells), _around(known[..., None])[..., 0])
-        return weight @ _around(context)
+        guide, spread = (_by_cell(z, self.patch) for z in (pixels, noise))
+        weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
+        return _by_row(weight @ _around(context), self.patch)
 
     def smooth(self, features: Tensor, cells: Tensor, known: Tensor, noise: Tensor) -> Tensor:
         """Average features of cells over the 5 x 5 cells around that look alike.
@@ -111,6 +112,19 @@ class GuidedUpsample:
         spatial = (spline[points[..., 0]][..., :, None] * spline[points[..., 1]][..., None, :]).flatten(2)
         weight = self.weights(spatial, pixels, noise, cells.flatten(1, 2), known.flatten(1))
         return weight @ context.flatten(1, 2)
+
+
+def _by_cell(x: Tensor, patch: int) -> Tensor:
+    """(F, Y, X) to (Ny, Nx, patch ** 2, F)."""
+    f, y, w = x.shape
+    cells = x.reshape(f, y // patch, patch, w // patch, patch)
+    return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
+
+
+def _by_row(x: Tensor, patch: int) -> Tensor:
+    """(Ny, Nx, patch ** 2, F) to (Y, X, F)."""
+    ny, nx, _, f = x.shape
+    return x.view(ny, nx, patch, patch, f).transpose(1, 2).reshape(ny * patch, nx * patch, f)
 
 
 def _around(cells: Tensor) -> Tensor:

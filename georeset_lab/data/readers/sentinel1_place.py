@@ -1,9 +1,8 @@
 """Where the pixels of a Sentinel-1 ground-range image lie: from line and pixel to map coordinates and back.
 
-The product ties some hundred of its pixels to longitude and latitude, on a regular net of lines and pixels. A cubic spline
-goes through all of them, and Newton's method inverts it: on a round Earth right to a millionth of a pixel, where GDAL's
-polynomial through the same points is 0.4 pixels off. The heights of the ties are the coarse ones of the product; between
-them the ground counts as smooth.
+The product ties some hundred of its pixels to longitude and latitude, on a regular net of lines and pixels. A cubic
+spline goes through all of them, and Newton's method inverts it; GDAL's polynomials do not pass through the points they
+are fitted to. The heights of the ties are the coarse ones of the product; between them the ground counts as smooth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`keep_freed_memory`: the C library of a dask worker keeps what is freed while a tile is encoded.
 
 Workers of dask start with ``MALLOC_TRIM_THRESHOLD_=65536``. By that, glibc asks the system for each array beyond 128 kB and
-gives it back when it is freed; the system clears every page again, and encoding takes almost three times as long.
+gives it back when it is freed, and the system clears all its pages for the next one: more work than the encoding itself.
+``python -m tests.benchmarks.bench_tile spread`` times workers beside a process of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,49 @@
+"""What pixels say by themselves: a date seen twice says what it says once, and reaches the same weights."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from georeset_lab.models.pixels import PixelStatistics, Series
+from georeset_lab.models.spectral import Channels
+
+N_VIRTUAL, PLACES = 9, (0, 1, 4, 8)
+CHANNELS = Channels(torch.tensor(PLACES), slice(0, 3), slice(0, 2), slice(2, 3))
+
+
+@pytest.fixture
+def statistics():
+    return PixelStatistics(N_VIRTUAL)
+
+
+def once(seed: int = 0) -> Series:
+    draw = torch.Generator().manual_seed(seed)
+    measured = torch.rand(1, 12, 13, generator=draw) > 0.2
+    values = torch.randn(1, len(PLACES), 12, 13, generator=draw) * measured[:, None]
+    return Series(values, torch.rand(values.shape, generator=draw) * measured[:, None], measured, CHANNELS)
+
+
+def test_a_date_seen_twice_reaches_the_same_weights_as_once(statistics):
+    weight = torch.randn(5, statistics.n_features, generator=torch.Generator().manual_seed(1))
+    said = []
+    for repeat in (1, 2):
+        features = statistics(once().map(lambda z, n=repeat: torch.cat([z] * n))).features.flatten(1).T
+        assert features.shape[1] == (4 if repeat == 1 else 5) * len(PLACES), "a single date has no spread over dates"
+        said.append(F.linear(features, weight[:, statistics.columns(CHANNELS, features.shape[1])]))
+    torch.testing.assert_close(*said)
+
+
+def test_each_feature_has_a_place_of_its_own(statistics):
+    columns = statistics.columns(CHANNELS, 5 * len(PLACES)).tolist()
+    assert len(set(columns)) == len(columns)
+    assert {c % N_VIRTUAL for c in columns} == set(PLACES)
+    assert sorted(c // N_VIRTUAL for c in columns) == sorted(list(range(5)) * len(PLACES))
+
+
+def test_points_say_what_their_pixels_say_in_the_whole_image(statistics):
+    series = once()
+    points = torch.tensor([[[0, 0], [5, 7], [11, 12], [3, 0]]])
+    whole, some = statistics(series), statistics.at_points(series.map(lambda z: z[None]), points)
+    rows, cols = points[0].T
+    for name, dense, sparse in zip(whole._fields, whole, some, strict=True):
+        torch.testing.assert_close(sparse[..., 0, :], dense[..., rows, cols], msg=lambda m, n=name: f"{n}: {m}")
