@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "georeset_lab"
 ORDER = (
     "errors",
     "files",
+    "compiled",
     "data",
     "models",
     "losses",

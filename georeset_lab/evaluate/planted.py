@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georeset_lab.models.emission import MAX_TAU
 from georeset_lab.models.fusion import Gaussian, fuse
-from georeset_lab.models.head import MAX_TAU
 from georeset_lab.train.critics import make_critic
 
 SEEN = {"a": slice(0, 8), "b": slice(4, 12)}

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.cells import Cells, look_of, mean_signature, read_cells
+from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.head import DenseHead, Emission, SceneHead
+from georeset_lab.models.head import DenseHead, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import CellSums, Signature, share_out
@@ -132,7 +133,14 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def dense(
-        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+        self,
+        x: Tensor,
+        bands: Tensor,
+        *,
+        cell_m: float,
+        day_of_year: Tensor,
+        margin: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Encode a tile of one modality: an expert for every pixel of its core.
 
@@ -149,6 +157,8 @@ class Encoder(nn.Module):
             1..366; NaN where the date is not known.
         margin : int, optional
             Cells on each side that are read but not returned; default `margin_cells`.
+        dtype : torch.dtype
+            Of the result; what lies beyond its range is clipped.
 
         Returns
         -------
@@ -181,7 +191,7 @@ class Encoder(nn.Module):
             cells = self._cells(series.map(lambda z: z[None]))
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
-        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, margin)
+        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, margin, dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -211,12 +221,12 @@ class Encoder(nn.Module):
         carried = torch.cat([self.head.cells(self._to_cells(context), cells.near), cells.signature], -1)
         carried = self._to_points(carried, cells, view, points)
         features, colours = (z.permute(1, 2, 0) for z in (view.features, view.colours))
-        own, shared = self._finish(carried, features, colours, view.lit, series.channels, 1.0)
+        raw = self._finish(carried, features, colours, view.lit, series.channels)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
         scene = self.scene_head(pooled, mean_signature(cells, self.signature))
         return Crops(
-            Gaussian(*(torch.cat(z, -1) * view.observed[..., None] for z in zip(own, shared, strict=True))),
+            self.head.emit(*raw, view.observed),
             Gaussian(*(z * cells.look.known.flatten(1).any(1)[:, None] for z in scene)),
         )
 
@@ -276,13 +286,13 @@ class Encoder(nn.Module):
         return self.upsample.at_points(carried, cells.look.guide, cells.look.known, guide, noise, points)
 
     def _finish(
-        self, carried: Tensor, features: Tensor, colours: Tensor, lit: Tensor, channels: Channels, power: float
-    ) -> tuple[Gaussian, Gaussian]:
-        """Natural parameters of pixels from all that reaches them: the local dimensions, then those with context."""
+        self, carried: Tensor, features: Tensor, colours: Tensor, lit: Tensor, channels: Channels
+    ) -> tuple[Tensor, Tensor]:
+        """What the head says of pixels from all that reaches them: the local dimensions, then those with context."""
         n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
         parts = self.signature.parts(carried[..., -n:], colours, lit)
         columns = self.statistics.columns(channels, features.shape[-1])
-        return self.head(carried[..., :-n], features, columns, parts, context_power=power)
+        return self.head(carried[..., :-n], features, columns, parts)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""
@@ -315,7 +325,9 @@ class Encoder(nn.Module):
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
 
-    def _paint(self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int) -> Gaussian:
+    def _paint(
+        self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int, dtype: torch.dtype
+    ) -> Gaussian:
         """Carry what cells say to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
         power = 1.0 if self.config.deterministic else self.config.context_power
@@ -323,10 +335,8 @@ class Encoder(nn.Module):
         pad = max(0, reach - margin)
         framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (carried, cells, known[..., None])]
         first = margin + pad - reach
-        eta = carried.new_empty(rows * p, cols * p, self.config.latent_dim)
-        tau = torch.empty_like(eta)
-        local = self.config.n_local
-        tall, wide = _BLOCK.get(eta.device.type, (16, 16))
+        out = Gaussian(*carried.new_empty(2, rows * p, cols * p, self.config.latent_dim, dtype=dtype))
+        tall, wide = _BLOCK.get(carried.device.type, (16, 16))
         for y, x in product(range(0, rows, tall), range(0, cols, wide)):
             n, m = min(tall, rows - y), min(wide, cols - x)
             around, near, seen = (
@@ -335,14 +345,11 @@ class Encoder(nn.Module):
             view = self.statistics.window(series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
             brought = self.upsample.dense(around, near, seen[..., 0], view.guide, view.noise).flatten(0, 1)
             features, colours = (z.flatten(1).T for z in (view.features, view.colours))
-            own, shared = self._finish(brought, features, colours, view.lit.flatten(), series.channels, power)
-            where = (slice(y * p, (y + n) * p), slice(x * p, (x + m) * p))
-            complete = bool(view.observed.all())
-            for target, mine, ours in zip((eta[where], tau[where]), own, shared, strict=True):
-                target[..., :local], target[..., local:] = (z.view(n * p, m * p, -1) for z in (mine, ours))
-                if not complete:
-                    target.mul_(view.observed[..., None])
-        return Gaussian(eta, tau)
+            raw = self._finish(brought, features, colours, view.lit.flatten(), series.channels)
+            block = self.head.emit_block(*raw, view.observed, context_power=power).to(dtype)
+            for target, part in zip(out, block, strict=True):
+                target[y * p : (y + n) * p, x * p : (x + m) * p] = part
+        return out
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

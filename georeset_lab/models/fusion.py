@@ -30,6 +30,13 @@ class Gaussian(NamedTuple):
         """Posterior variance under the N(0, 1) prior, in (0, 1]; 1 where the expert says nothing."""
         return 1.0 / (1.0 + self.tau)
 
+    def to(self, dtype: torch.dtype) -> Gaussian:
+        """The same numbers in another type, clipped to its range."""
+        if dtype == self.eta.dtype:
+            return self
+        most = torch.finfo(dtype).max
+        return Gaussian(*(z.clamp(-most, most).to(dtype) for z in self))
+
 
 def product_of_experts(
     eta: Tensor, tau: Tensor, present: Tensor, *, prior_precision: float = 1.0

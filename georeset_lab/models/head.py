@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georeset_lab.models.emission import Emission, emit, emit_block
 from georeset_lab.models.fusion import Gaussian
-
-MAX_TAU = 1e3
-"""Largest precision one expert may claim (methods.md section 2: an over-confident expert dominates the product)."""
-
-
-class Emission(NamedTuple):
-    """How heads emit their parameters."""
-
-    spread: float = 0.1
-    """Standard deviation of what fresh weights add to the signature."""
-    deterministic: bool = False
-    """Emit tau = 1: a baseline without uncertainty."""
 
 
 class GaussianHead(nn.Module):
@@ -46,13 +34,6 @@ class GaussianHead(nn.Module):
         hidden = hidden + F.gelu(self.to_hidden(hidden))
         out: Tensor = self.to_latent(hidden)
         return out
-
-
-def emit(raw: Tensor, latent_dim: int) -> Gaussian:
-    """Natural parameters from what `GaussianHead.raw` gives; tau is 1 where there is no certainty among it."""
-    mean, certainty = raw[..., :latent_dim], raw[..., latent_dim:]
-    tau = F.softplus(certainty - 1.0).clamp_max(MAX_TAU) if certainty.shape[-1] else torch.ones_like(mean)
-    return Gaussian(tau * mean, tau)
 
 
 class DenseHead(nn.Module):
@@ -95,15 +76,9 @@ class DenseHead(nn.Module):
         return torch.cat([self.beside(near), self.around.raw(self.mix(torch.cat([context, near], -1)))], -1)
 
     def forward(
-        self,
-        carried: Tensor,
-        pixel: Tensor,
-        columns: Tensor,
-        signature: Mapping[int, Tensor],
-        *,
-        context_power: float = 1.0,
-    ) -> tuple[Gaussian, Gaussian]:
-        """Natural parameters of pixels: of the ``n_local`` dimensions, and of those with context.
+        self, carried: Tensor, pixel: Tensor, columns: Tensor, signature: Mapping[int, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and certainty before its activation, of the ``n_local`` dimensions and of those with context; for `emit`.
 
         Parameters
         ----------
@@ -115,15 +90,38 @@ class DenseHead(nn.Module):
             Their places.
         signature : mapping of first dimension to Tensor (..., n)
             What the local means are before any learning (`Signature.parts`); 0 where nothing is given.
-        context_power : float
-            Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
         """
         alone = F.linear(pixel, self.alone.weight[:, columns], self.alone.bias)
         local = self.local.raw(alone + carried[..., : self.width])
         for first, part in signature.items():
             local[..., first : first + part.shape[-1]] += part
-        shared = emit(carried[..., self.width :], self.n_around)
-        return emit(local, self.n_local), Gaussian(*(context_power * z for z in shared))
+        return local, carried[..., self.width :]
+
+    def emit(self, local: Tensor, around: Tensor, observed: Tensor, *, context_power: float = 1.0) -> Gaussian:
+        """Experts of pixels from what `forward` gives.
+
+        Parameters
+        ----------
+        local, around : Tensor, shape (..., 2 n), or (..., n) of a deterministic head
+        observed : Tensor, shape (...), bool
+            Pixels that were measured; of the others both parameters are 0.
+        context_power : float
+            Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
+
+        Returns
+        -------
+        Gaussian, each (..., D)
+        """
+        own, shared = emit(local, self.n_local), emit(around, self.n_around)
+        seen = observed[..., None]
+        return Gaussian(*(torch.cat([a, context_power * b], -1) * seen for a, b in zip(own, shared, strict=True)))
+
+    def emit_block(self, local: Tensor, around: Tensor, observed: Tensor, *, context_power: float) -> Gaussian:
+        """What `emit` gives for all pixels of a block, (Y, X, D), without gradients; ``local`` is (Y * X, 2 n)."""
+        if local.device.type == "cpu" and local.shape[-1] == 2 * self.n_local:
+            return emit_block(local, around, observed, context_power)
+        local, around = (z.view(*observed.shape, -1) for z in (local, around))
+        return self.emit(local, around, observed, context_power=context_power)
 
 
 class SceneHead(nn.Module):

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.models.spectral import Channels
+from georeset_lab.models.squares import FLOOR, REACH, SHARPNESS, read_squares
 
-_REACH = 2
-_FLOOR = 1e-4
-_SHARPNESS = 4.0
 _BLOCKS = (0, 1, 2, 4, 3)
 """Where the features of a view stand in the weights: the spread over dates, which a single date lacks, comes last."""
 
@@ -92,9 +90,13 @@ class PixelStatistics(nn.Module):
 
     def window(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> PixelView:
         """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them."""
+        if series.values.device.type == "cpu":
+            squares = read_squares(series.values, series.measured, first, size)
+            rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
+            return self._over_dates(series.map(lambda z: z[..., rows, cols]), *squares)
         y, x = series.values.shape[-2:]
-        low = [max(0, f - _REACH) for f in first]
-        high = [min(n, f + s + _REACH) for n, f, s in zip((y, x), first, size, strict=True)]
+        low = [max(0, f - REACH) for f in first]
+        high = [min(n, f + s + REACH) for n, f, s in zip((y, x), first, size, strict=True)]
         near = (slice(low[0], high[0]), slice(low[1], high[1]))
         view = self(series.map(lambda z: z[..., *near]))
         inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
@@ -103,22 +105,22 @@ class PixelStatistics(nn.Module):
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
         values, cover, measured, channels = series
-        reach = torch.arange(2 * _REACH + 1, device=points.device)
+        reach = torch.arange(2 * REACH + 1, device=points.device)
         rows = points[..., 0, None, None] + reach[:, None]
         cols = points[..., 1, None, None] + reach
         crop = torch.arange(len(points), device=points.device)[:, None, None, None]
-        edges = (_REACH,) * 4
+        edges = (REACH,) * 4
         # Advanced indices around two slices put (B, P, 5, 5) first.
         near = F.pad(values, edges)[crop, :, :, rows, cols].permute(4, 5, 0, 1, 2, 3)
         present = F.pad(measured.to(values.dtype), edges)[crop, :, rows, cols].permute(4, 0, 1, 2, 3)[:, None]
         sums = [
-            torch.stack([z[..., i : i + 3, j : j + 3].sum((-1, -2)) for i in (0, _REACH) for j in (0, _REACH)])
+            torch.stack([z[..., i : i + 3, j : j + 3].sum((-1, -2)) for i in (0, REACH) for j in (0, REACH)])
             for z in (near, near * near, present)
         ]
         own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
-        seen = present[:, 0, ..., _REACH, _REACH] > 0
+        seen = present[:, 0, ..., REACH, REACH] > 0
         return self._over_dates(
-            Series(near[..., _REACH, _REACH], own, seen, channels),
+            Series(near[..., REACH, REACH], own, seen, channels),
             *_combine([z.sum(0) for z in _weigh(*sums, channel=2)]),
         )
 
@@ -151,14 +153,14 @@ def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -
     n = count.clamp_min(1.0)
     mean = total / n
     variance = (squares / n - mean * mean).clamp_min(0.0)
-    weight = count * (variance.mean(channel, keepdim=True) + _FLOOR) ** -_SHARPNESS * _FLOOR**_SHARPNESS
+    weight = count * (variance.mean(channel, keepdim=True) + FLOOR) ** -SHARPNESS * FLOOR**SHARPNESS
     return weight, weight * mean, weight * variance
 
 
 def _four_corners(framed: Tensor, y: int, x: int) -> Tensor:
     """Sum over the four squares that hold a pixel in a corner, from what is said of squares by their centre."""
-    tall = framed[..., :y, :] + framed[..., _REACH : _REACH + y, :]
-    return tall[..., :x] + tall[..., _REACH : _REACH + x]
+    tall = framed[..., :y, :] + framed[..., REACH : REACH + y, :]
+    return tall[..., :x] + tall[..., REACH : REACH + x]
 
 
 def _combine(weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -169,7 +171,7 @@ def _combine(weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 def _root(variance: Tensor) -> Tensor:
     """Square root with a bounded slope, exactly 0 at 0."""
-    return (variance + _FLOOR).sqrt() - _FLOOR**0.5
+    return (variance + FLOOR).sqrt() - FLOOR**0.5
 
 
 def _box3(x: Tensor) -> Tensor:

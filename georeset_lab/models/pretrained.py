@@ -165,7 +165,14 @@ class Galileo(nn.Module):
 
     @torch.inference_mode()
     def dense(
-        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+        self,
+        x: Tensor,
+        bands: Tensor,
+        *,
+        cell_m: float,
+        day_of_year: Tensor,
+        margin: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel from one modality; see `georeset_lab.models.encoder.Encoder.dense`.
 
@@ -183,7 +190,7 @@ class Galileo(nn.Module):
         seen = torch.isfinite(x).any((0, 1))
         inner = tuple(slice(cut, n - cut) for n in seen.shape)
         tau = seen[inner][..., None].to(full).expand(*seen[inner].shape, _WIDTH).contiguous()
-        return Gaussian(full[inner] * tau, tau)
+        return Gaussian(full[inner] * tau, tau).to(dtype)
 
     def _embed(self, x: Tensor, name: str, patch: int) -> Tensor:
         """Patches of one group, (B, Ny, Nx, 128), with the stored kernel brought to this patch size."""

@@ -77,7 +77,14 @@ class TorchgeoEncoder(nn.Module):
 
     @torch.inference_mode()
     def dense(
-        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+        self,
+        x: Tensor,
+        bands: Tensor,
+        *,
+        cell_m: float,
+        day_of_year: Tensor,
+        margin: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel from one modality; see `georeset_lab.models.encoder.Encoder.dense`.
 
@@ -99,10 +106,10 @@ class TorchgeoEncoder(nn.Module):
         rows, cols = (slice(cut, n - cut) for n in x.shape[2:])
         if seen.ndim < 2:
             blank = x.new_zeros(rows.stop - rows.start, cols.stop - cols.start, self.config.latent_dim)
-            return Gaussian(blank, blank.clone())
+            return Gaussian(blank, blank.clone()).to(dtype)
         inner = seen[rows, cols, None]
         eta = total[rows, cols] / inner.clamp_min(1.0)
-        return Gaussian(eta, (inner > 0).to(eta).expand_as(eta).contiguous())
+        return Gaussian(eta, (inner > 0).to(eta).expand_as(eta).contiguous()).to(dtype)
 
     def _map(self, image: Tensor, bands: Tensor, cell_m: float) -> Tensor:
         """Features (Y, X, D) of one date (1, C, Y, X)."""

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_REACH = 2
-_SIDE = 2 * _REACH + 1
-_FLOOR = 1e-3
+from georeset_lab.models.weigh_cells import FLOOR, REACH, SIDE, weigh_cells
+
 _QUIET = 1e-3
 """Least mean square of a local spread, in squared virtual bands: a sensor without noise still has fields."""
 
@@ -53,9 +52,13 @@ class GuidedUpsample:
         """
         cross = pixels @ cells.transpose(-1, -2)
         distance = pixels.square().sum(-1)[..., None] + cells.square().sum(-1)[..., None, :] - 2 * cross
-        scale = self.width**-2 / (pixels.shape[-1] * (noise + _QUIET))
-        weight = spatial * (torch.exp(-distance.clamp_min(0) * scale) + _FLOOR) * known[..., None, :].to(spatial.dtype)
+        scale = self._scale(pixels.shape[-1], noise)
+        weight = spatial * (torch.exp(-distance.clamp_min(0) * scale) + FLOOR) * known[..., None, :].to(spatial.dtype)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
+
+    def _scale(self, bands: int, noise: Tensor) -> Tensor:
+        """What squared differences, summed over the bands, are measured by."""
+        return self.width**-2 / (bands * (noise + _QUIET))
 
     def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
         """Upsample a strip of cells.
@@ -74,10 +77,13 @@ class GuidedUpsample:
         -------
         Tensor, shape (Ny * patch, Nx * patch, H)
         """
-        spline = spline_matrix(_SIDE, self.patch)[_REACH * self.patch : (_REACH + 1) * self.patch].to(context)
-        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, _SIDE**2)
-        guide, spread = (_by_cell(z, self.patch) for z in (pixels, noise))
-        weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
+        spline = spline_matrix(SIDE, self.patch)[REACH * self.patch : (REACH + 1) * self.patch].to(context)
+        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, SIDE**2)
+        if context.device.type == "cpu":
+            weight = weigh_cells(spatial, pixels, self._scale(pixels.shape[0], noise)[0], cells, known, self.patch).mT
+        else:
+            guide, spread = (_by_cell(z, self.patch) for z in (pixels, noise))
+            weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
         return _by_row(weight @ _around(context), self.patch)
 
     def smooth(self, features: Tensor, cells: Tensor, known: Tensor, noise: Tensor) -> Tensor:
@@ -97,9 +103,9 @@ class GuidedUpsample:
         """
         out = []
         for mine, own, seen, spread in zip(features, cells, known, noise, strict=True):
-            framed = [F.pad(z, (0, 0, *(_REACH,) * 4)) for z in (own, seen[..., None], mine)]
+            framed = [F.pad(z, (0, 0, *(REACH,) * 4)) for z in (own, seen[..., None], mine)]
             near, there, around = (_around(z) for z in framed)
-            spatial = torch.ones(1, _SIDE**2).to(mine)
+            spatial = torch.ones(1, SIDE**2).to(mine)
             weight = self.weights(spatial, own[:, :, None], spread[:, :, None], near, there[..., 0])
             out.append((weight @ around)[:, :, 0])
         return torch.stack(out)
@@ -129,8 +135,8 @@ def _by_row(x: Tensor, patch: int) -> Tensor:
 
 def _around(cells: Tensor) -> Tensor:
     """The 5 x 5 cells around each inner one: (Ny + 4, Nx + 4, H) to (Ny, Nx, 25, H)."""
-    near = cells.unfold(0, _SIDE, 1).unfold(1, _SIDE, 1)
-    return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], _SIDE**2, -1)
+    near = cells.unfold(0, SIDE, 1).unfold(1, SIDE, 1)
+    return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], SIDE**2, -1)
 
 
 def spline_matrix(n_cells: int, patch: int) -> Tensor:

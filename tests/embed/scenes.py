@@ -71,7 +71,7 @@ class Transparent:
     def eval(self):
         return self
 
-    def dense(self, x, bands, *, cell_m, day_of_year, margin):
+    def dense(self, x, bands, *, cell_m, day_of_year, margin, dtype):
         assert x.shape[2] % 24 == 0
         assert x.shape[3] % 24 == 0
         seen = torch.isfinite(x).any(1).any(0)
@@ -84,7 +84,7 @@ class Transparent:
         tau = seen[..., None].float().expand_as(eta)
         edge = margin * 6
         inside = (slice(edge, x.shape[2] - edge), slice(edge, x.shape[3] - edge))
-        return Gaussian(torch.nan_to_num(eta)[inside], tau[inside])
+        return Gaussian(torch.nan_to_num(eta)[inside], tau[inside]).to(dtype)
 
 
 def transparent() -> Model:

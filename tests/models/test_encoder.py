@@ -105,7 +105,7 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
         cells = encoder._cells(series)
         carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
         one = series.map(lambda z: z[0])
-        dense = encoder._paint(carried[0], cells.look.known[0], cells.look.guide[0], one, 0)
+        dense = encoder._paint(carried[0], cells.look.known[0], cells.look.guide[0], one, 0, torch.float32)
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)

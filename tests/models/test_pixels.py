@@ -47,3 +47,14 @@ def test_points_say_what_their_pixels_say_in_the_whole_image(statistics):
     rows, cols = points[0].T
     for name, dense, sparse in zip(whole._fields, whole, some, strict=True):
         torch.testing.assert_close(sparse[..., 0, :], dense[..., rows, cols], msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("first", [(0, 0), (2, 3), (5, 6)], ids=["corner", "inside", "far corner"])
+@pytest.mark.parametrize("dates", [1, 3])
+def test_a_compiled_window_is_a_cut_of_the_whole_image(statistics, first, dates):
+    parts = [once(seed) for seed in range(dates)]
+    series = Series(*(torch.cat(z) for z in list(zip(*parts, strict=True))[:3]), CHANNELS)
+    whole, window = statistics(series), statistics.window(series, first, (7, 7))
+    for name, dense, cut in zip(whole._fields, whole, window, strict=True):
+        expected = dense[..., first[0] : first[0] + 7, first[1] : first[1] + 7]
+        torch.testing.assert_close(cut, expected, atol=2e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

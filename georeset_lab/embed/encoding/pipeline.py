@@ -226,11 +226,10 @@ def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
             cell_m=source.cell_m,
             day_of_year=torch.from_numpy(source.day_of_year).to(job.device),
             margin=job.encoder.margin_cells,
+            dtype=torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32,
         )
         inside = (block.rows.within(block.core_rows), block.cols.within(block.core_cols))
         eta, tau = (part[inside] for part in gaussian)
-        if job.dtype is np.float16 and job.rules[name].is_identity:
-            eta, tau = (part.clamp_(-_HALF_MAX, _HALF_MAX).half() for part in (eta, tau))
         return eta.cpu().numpy(), tau.cpu().numpy()
 
 

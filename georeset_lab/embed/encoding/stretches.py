@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from georeset_lab.embed.compiled import compiled
+from georeset_lab.compiled import compiled
 
 
 def _sum(part: Any, edges: Any, out: Any) -> None:

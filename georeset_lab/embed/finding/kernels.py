@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from georeset_lab.embed.compiled import compiled
+from georeset_lab.compiled import compiled
 
 
 def _cosine(x: Any, observed: Any, query: Any, out: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from georeset_lab.embed.compiled import compiled
+from georeset_lab.compiled import compiled
 
 __all__ = ["classify", "warm_up"]
 

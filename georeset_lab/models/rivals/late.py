@@ -48,10 +48,17 @@ class LateFusion(nn.Module):
 
     @torch.inference_mode()
     def dense(
-        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+        self,
+        x: Tensor,
+        bands: Tensor,
+        *,
+        cell_m: float,
+        day_of_year: Tensor,
+        margin: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel of a tile's core; see `georeset_lab.models.encoder.Encoder.dense`."""
-        return self.of(bands).dense(x, bands, cell_m=cell_m, day_of_year=day_of_year, margin=margin)
+        return self.of(bands).dense(x, bands, cell_m=cell_m, day_of_year=day_of_year, margin=margin, dtype=dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Training crops with gradients; see `georeset_lab.models.encoder.Encoder.crops`."""

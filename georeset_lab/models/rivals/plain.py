@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.emission import Emission, emit
 from georeset_lab.models.encoder import Crops
 from georeset_lab.models.fusion import Gaussian
-from georeset_lab.models.head import Emission, SceneHead, emit
+from georeset_lab.models.head import SceneHead
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
 _WINDOWS_AT_ONCE = 16
@@ -100,7 +101,14 @@ class PlainViT(nn.Module):
 
     @torch.inference_mode()
     def dense(
-        self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, margin: int | None = None
+        self,
+        x: Tensor,
+        bands: Tensor,
+        *,
+        cell_m: float,
+        day_of_year: Tensor,
+        margin: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel of a tile's core; see `georeset_lab.models.encoder.Encoder.dense`."""
         c = self.config
@@ -125,7 +133,7 @@ class PlainViT(nn.Module):
         cut = (self.margin_cells if margin is None else margin) * c.patch
         inner = tuple(slice(cut, n - cut) for n in x.shape[2:])
         seen = torch.isfinite(x).any((0, 1))[inner][..., None]
-        return Gaussian(*(z * seen for z in emit(pixels[inner], c.latent_dim)))
+        return Gaussian(*(z * seen for z in emit(pixels[inner], c.latent_dim))).to(dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Training crops with gradients; see `georeset_lab.models.encoder.Encoder.crops`."""

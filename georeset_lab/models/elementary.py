@@ -1,0 +1,55 @@
+"""Elementary functions of float32 inside compiled loops: without calls, so that the loops around them are vectorised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba.extending import intrinsic
+from numpy.polynomial import Chebyshev, Polynomial
+
+_LOG2E = np.float32(1 / np.log(2))
+_LEAST = np.float32(-126)
+"""Powers of two below this one are not normal numbers; here they count as this one."""
+
+
+def _polynomial(function: Any, degree: int) -> tuple[np.float32, ...]:
+    """Coefficients, highest first, of the polynomial that is closest to a smooth function on 0..1."""
+    fitted = Chebyshev.interpolate(function, degree, domain=[0, 1]).convert(kind=Polynomial)
+    return tuple(np.float32(c) for c in fitted.coef[::-1])
+
+
+_POWER = _polynomial(np.exp2, 6)
+_LOG1P = _polynomial(lambda u: np.log1p(np.maximum(u, 1e-12)) / np.maximum(u, 1e-12), 9)
+
+
+def _cast(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return numba.float32(numba.int32), generate
+
+
+_float_of: Any = intrinsic(_cast)
+"""The float32 that has the bits of an int32."""
+
+
+@numba.njit(inline="always", error_model="numpy")
+def exp(x: Any) -> Any:
+    """``e ** x`` of a float32 up to 88, to a relative 4e-6 (3e-7 near 0)."""
+    power = max(x * _LOG2E, _LEAST)
+    whole = np.floor(power)
+    f = power - whole
+    p = _POWER
+    fraction = (((((p[0] * f + p[1]) * f + p[2]) * f + p[3]) * f + p[4]) * f + p[5]) * f + p[6]
+    return fraction * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
+
+
+@numba.njit(inline="always", error_model="numpy")
+def softplus(x: Any) -> Any:
+    """``log(1 + e ** x)`` of a float32, to a relative 4e-6 (5e-7 near 0)."""
+    u = exp(-abs(x))
+    p = _LOG1P
+    high = ((((p[0] * u + p[1]) * u + p[2]) * u + p[3]) * u + p[4]) * u + p[5]
+    return max(x, np.float32(0)) + u * ((((high * u + p[6]) * u + p[7]) * u + p[8]) * u + p[9])

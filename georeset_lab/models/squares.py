@@ -1,0 +1,105 @@
+"""`read_squares`: what the four squares around each pixel say, in one compiled loop; the mathematics is `PixelStatistics`'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from georeset_lab.compiled import compiled
+
+FLOOR = 1e-4
+SHARPNESS = 4
+
+REACH = 2
+"""Pixels from a pixel to the far side of the squares of 3 x 3 that hold it in a corner."""
+
+
+def _read(
+    values: Any, measured: Any, first: Any, mean: Any, spread: Any, weight: Any, m: Any, v: Any, row: Any
+) -> None:
+    dates, bands, tall, wide = values.shape
+    ny, nx = mean.shape[2:]
+    floor, one, zero = np.float32(FLOOR), np.float32(1), np.float32(0)
+    nil, root = np.float32(1e-30), np.float32(FLOOR**0.5)
+    left, right = max(0, first[1] - REACH), min(wide, first[1] + nx + REACH)
+    share, inverse, total, sums, squares = row[0], row[1], row[2], row[3], row[4]
+    # Columns inside the image, as slices: a loop over an index that may be negative is not vectorised.
+    begin = left - first[1] + REACH
+    inner_sums, inner_squares = sums[begin : begin + right - left], squares[begin : begin + right - left]
+    for t in range(dates):
+        # Squares by their corner: square (y, x) covers pixels y - 2 .. y and x - 2 .. x, counted from ``first``.
+        for y in range(ny + REACH):
+            top, bottom = max(0, first[0] + y - REACH), min(tall, first[0] + y + 1)
+            count = weight[y]
+            sums[:] = zero
+            for i in range(top, bottom):
+                seen = measured[t, i, left:right]
+                for x in range(len(seen)):
+                    inner_sums[x] += seen[x]
+            for x in range(nx + REACH):
+                count[x] = sums[x] + sums[x + 1] + sums[x + 2]
+                inverse[x] = one / max(count[x], one)
+                total[x] = zero
+            for b in range(bands):
+                sums[:] = zero
+                squares[:] = zero
+                for i in range(top, bottom):
+                    line = values[t, b, i, left:right]
+                    for x in range(len(line)):
+                        inner_sums[x] += line[x]
+                        inner_squares[x] += line[x] * line[x]
+                averages, variances = m[b, y], v[b, y]
+                for x in range(nx + REACH):
+                    average = (sums[x] + sums[x + 1] + sums[x + 2]) * inverse[x]
+                    variance = (squares[x] + squares[x + 1] + squares[x + 2]) * inverse[x] - average * average
+                    variance = max(variance, zero)
+                    averages[x] = average
+                    variances[x] = variance
+                    total[x] += variance
+            for x in range(nx + REACH):
+                even = floor / (total[x] / np.float32(bands) + floor)
+                count[x] *= (even * even) * (even * even)
+        for y in range(ny):
+            above, below = weight[y], weight[y + REACH]
+            for x in range(nx):
+                share[x] = one / max(above[x] + above[x + 2] + below[x] + below[x + 2], nil)
+            for b in range(bands):
+                m0, m1, v0, v1 = m[b, y], m[b, y + REACH], v[b, y], v[b, y + REACH]
+                means, spreads = mean[t, b, y], spread[t, b, y]
+                for x in range(nx):
+                    p, q, r, s = above[x], above[x + 2], below[x], below[x + 2]
+                    means[x] = (p * m0[x] + q * m0[x + 2] + r * m1[x] + s * m1[x + 2]) * share[x]
+                    variance = (p * v0[x] + q * v0[x + 2] + r * v1[x] + s * v1[x + 2]) * share[x]
+                    spreads[x] = np.sqrt(variance + floor) - root
+
+
+_read_loop = compiled(_read)
+
+
+def read_squares(
+    values: Tensor, measured: Tensor, first: tuple[int, int], size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Weighted mean and spread of the squares around ``size`` pixels from ``first`` on, on a CPU, without gradients.
+
+    Parameters
+    ----------
+    values : Tensor, shape (T, R, Y, X), float32
+        0 where nothing was measured.
+    measured : Tensor, shape (T, Y, X), bool
+
+    Returns
+    -------
+    mean, spread : Tensor, shape (T, R, *size)
+    """
+    t, bands = values.shape[:2]
+    mean, spread = values.new_empty(2, t, bands, *size)
+    tall, wide = (n + REACH for n in size)
+    scratch = np.empty((2 * bands + 1, tall, wide), np.float32)
+    rows = np.empty((5, wide + REACH), np.float32)
+    means, variances = scratch[1 : bands + 1], scratch[bands + 1 :]
+    _read_loop(
+        values.numpy(), measured.numpy(), first, mean.numpy(), spread.numpy(), scratch[0], means, variances, rows
+    )
+    return mean, spread

@@ -1,0 +1,83 @@
+"""`weigh_cells`: weights of the cells around each pixel, in one compiled loop; the mathematics is `GuidedUpsample`'s."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from georeset_lab.compiled import compiled
+from georeset_lab.models.elementary import exp
+
+REACH = 2
+"""Cells to each side that reach a pixel."""
+SIDE = 2 * REACH + 1
+FLOOR = 1e-3
+"""What is left of the weight of a cell that looks nothing like the pixel."""
+
+
+def _weigh(spatial: Any, pixels: Any, scale: Any, cells: Any, known: Any, weight: Any, guide: Any, row: Any) -> None:
+    tall, wide, _, inside = weight.shape
+    patch = pixels.shape[1] // tall
+    bands = pixels.shape[0]
+    for y in range(tall):
+        for x in range(wide):
+            total, by = row[0], row[1]
+            total[:] = np.float32(0)
+            for i in range(patch):
+                for j in range(patch):
+                    by[i * patch + j] = -scale[y * patch + i, x * patch + j]
+                    for b in range(bands):
+                        guide[b, i * patch + j] = pixels[b, y * patch + i, x * patch + j]
+            for c in range(SIDE * SIDE):
+                out = weight[y, x, c]
+                out[:] = np.float32(0)
+                v, u = y + c // SIDE, x + c % SIDE
+                if not known[v, u]:
+                    continue
+                for b in range(bands):
+                    cell = cells[v, u, b]
+                    for p in range(inside):
+                        apart = guide[b, p] - cell
+                        out[p] += apart * apart
+                for p in range(inside):
+                    out[p] = spatial[c, p] * (exp(out[p] * by[p]) + np.float32(FLOOR))
+                    total[p] += out[p]
+            for p in range(inside):
+                total[p] = np.float32(1) / max(total[p], np.float32(1e-9))
+            for c in range(SIDE * SIDE):
+                for p in range(inside):
+                    weight[y, x, c, p] *= total[p]
+
+
+_weigh_loop = compiled(_weigh)
+
+
+def weigh_cells(spatial: Tensor, pixels: Tensor, scale: Tensor, cells: Tensor, known: Tensor, patch: int) -> Tensor:
+    """Normalised weights of the 25 cells around for the pixels of each cell, on a CPU, without gradients.
+
+    Parameters
+    ----------
+    spatial : Tensor, shape (patch ** 2, 25), float32
+        Spline weights.
+    pixels : Tensor, shape (R, Ny * patch, Nx * patch)
+        Guide of the pixels.
+    scale : Tensor, shape (Ny * patch, Nx * patch)
+        What squared differences, summed over bands, are multiplied by.
+    cells : Tensor, shape (Ny + 4, Nx + 4, R)
+    known : Tensor, shape (Ny + 4, Nx + 4), bool
+    patch : int
+
+    Returns
+    -------
+    Tensor, shape (Ny, Nx, 25, patch ** 2)
+    """
+    lanes = -(-(patch**2) // 16) * 16  # whole vector registers: the rest of a loop would cost as much as the loop
+    weight = torch.empty(scale.shape[0] // patch, scale.shape[1] // patch, SIDE**2, lanes)
+    scratch = np.zeros((len(pixels) + 2, lanes), np.float32)
+    arrays = (z.numpy() for z in (F.pad(spatial.T, (0, lanes - patch**2)), pixels, scale, cells, known, weight))
+    _weigh_loop(*arrays, scratch[2:], scratch[:2])
+    return weight[..., : patch**2]
