@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encode"]
 
-TILE_CELLS = 96
+TILE_CELLS = 112
 """Side of a tile in cells of the finest modality: 5.8 km of Sentinel-2, 576 x 576 pixels."""
 
 CHUNK_PX = 256

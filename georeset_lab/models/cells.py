@@ -1,7 +1,8 @@
-"""`read_cells`: what is measured in the cells of a scene: answers of the signature's kernels, colours, what is known."""
+"""What is measured in cells: first sums, which add up over dates (`sum_cells`), then what they say (`read_cells`)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -9,9 +10,49 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from georeset_lab.models.pixels import Series
-from georeset_lab.models.sharpness import sharpness
-from georeset_lab.models.signature import CellSums, Signature
-from georeset_lab.models.upsample import GuidedUpsample, masked_cell_mean
+from georeset_lab.models.sharpness import sharpness, sum_steps
+from georeset_lab.models.signature import Answers, Signature
+from georeset_lab.models.spectral import Channels, is_even
+from georeset_lab.models.upsample import GuidedUpsample
+
+
+class CellSums(NamedTuple):
+    """Sums over the pixels of each cell, in shares of the cell: (B, T, Ny, Nx, ...)."""
+
+    measured: Tensor
+    """(..., 1)."""
+    values: Tensor
+    """(..., R')."""
+    squares: Tensor
+    """(..., fixed)."""
+    cover: Tensor
+    """(..., R')."""
+    optical: Tensor
+    """This and the next three are `Answers`."""
+    radar: Tensor
+    light: Tensor
+    echo: Tensor
+    steps: Tensor
+    """(..., 3): this and the next are those of `sum_steps`."""
+    pairs: Tensor
+
+    @property
+    def answers(self) -> Answers:
+        """What the kernels answer."""
+        return Answers(self.optical, self.radar, self.light, self.echo)
+
+    def over_dates(self) -> CellSums:
+        """All dates as one: (B, 1, Ny, Nx, ...)."""
+        return CellSums(*(z.sum(1, keepdim=True) for z in self))
+
+    def apart(self) -> CellSums:
+        """Each date by itself: (B * T, 1, Ny, Nx, ...)."""
+        return CellSums(*(z.flatten(0, 1)[:, None] for z in self))
+
+    @classmethod
+    def of_dates(cls, dates: Iterable[CellSums]) -> CellSums:
+        """All of several as one."""
+        return cls(*(torch.stack(z).sum(0) for z in zip(*dates, strict=True)))
 
 
 class Look(NamedTuple):
@@ -30,41 +71,64 @@ class Cells(NamedTuple):
 
     near: Tensor
     """(B, Ny, Nx, F): answers, mean and cover of each virtual band, how often measured, sharpness."""
-    sums: CellSums
+    answers: Answers
     signature: Tensor
     """(B, Ny, Nx, n): texture, radar, wide."""
     look: Look
 
 
-def look_of(series: Series, patch: int) -> Look:
-    """How the cells of a batch of series (B, T, R', Y, X) look."""
-    values = series.values[:, :, series.channels.fixed]
-    mean = masked_cell_mean(values, series.measured, patch)
-    square = masked_cell_mean(values.square(), series.measured, patch)
-    noise = (square - mean.square()).clamp_min(0).mean(-1, keepdim=True)
-    known = F.max_pool2d(series.measured.any(1, keepdim=True).to(values), patch)[:, 0] > 0
-    return Look(mean, known, noise)
-
-
-def read_cells(series: Series, signature: Signature, upsample: GuidedUpsample, n_virtual: int) -> Cells:
-    """Summarise the cells of a batch of series (B, T, R', Y, X); ``n_virtual`` is R, all virtual bands."""
+def sum_cells(series: Series, signature: Signature, patch: int) -> CellSums:
+    """Sums over the pixels of the cells of each date of a batch of series (B, T, R', Y, X)."""
     values, cover, measured, channels = series
-    patch = upsample.patch
-    sums, look = signature.cells(values, cover, channels, patch), look_of(series, patch)
-    bands = [masked_cell_mean(z, measured, patch) for z in (values, cover)]
-    full = values.new_zeros(*look.known.shape, 2 * n_virtual + 1)
+    return CellSums(
+        _share(measured[:, :, None].to(values), patch),
+        _share(values, patch),
+        _share(values[:, :, channels.fixed].square(), patch),
+        _share(cover, patch),
+        *signature.answers(values, cover, channels, patch),
+        *sum_steps(series, patch),
+    )
+
+
+def look_of(sums: CellSums, channels: Channels) -> Look:
+    """How the cells look, from the sums (B, 1, Ny, Nx, ...) of one date or over dates."""
+    amount = sums.measured[:, 0]
+    n = amount.clamp_min(1e-9)
+    mean, square = sums.values[:, 0, ..., channels.fixed] / n, sums.squares[:, 0] / n
+    noise = (square - mean.square()).clamp_min(0).mean(-1, keepdim=True)
+    return Look(mean, amount[..., 0] > 0, noise)
+
+
+def read_cells(
+    sums: CellSums, channels: Channels, signature: Signature, upsample: GuidedUpsample, n_virtual: int
+) -> Cells:
+    """What sums (B, 1, Ny, Nx, ...) of one date or over dates say; ``n_virtual`` is R, all virtual bands."""
+    look, answers = look_of(sums, channels), Answers(*(z[:, 0] for z in sums.answers))
+    amount = sums.measured[:, 0]
+    bands = [z[:, 0] / amount.clamp_min(1e-9) for z in (sums.values, sums.cover)]
+    full = amount.new_zeros(*look.known.shape, 2 * n_virtual + 1)
     full[..., torch.cat([channels.places, n_virtual + channels.places])] = torch.cat(bands, -1)
     # 1 for a single date, 2 for three, 3 for seven: how many there were is part of how sure their mean is.
-    full[..., -1] = torch.log2(1 + F.avg_pool2d(measured.sum(1, keepdim=True).to(values), patch)[:, 0])
-    read = signature.read_cells(sums)
+    full[..., -1:] = torch.log2(1 + amount)
+    read = signature.read_cells(answers)
     whole = torch.cat([read["texture"], read["radar"], upsample.smooth(read["wide"], *look)], -1)
-    return Cells(torch.cat([sums.answers, full, sharpness(series, patch)], -1), sums, whole, look)
+    sharp = sharpness(sums.steps[:, 0], sums.pairs[:, 0])
+    return Cells(torch.cat([answers.means(), full, sharp], -1), answers, whole, look)
 
 
 def mean_signature(cells: Cells, signature: Signature) -> Tensor:
     """Mean of the signature over the known cells of crops, (B, D); that of the pixels is read from the mean colour."""
-    lit = cells.sums.light > 0
+    lit = cells.answers.light[..., 0] > 0
     n_colours = len(signature.get_buffer("pixel_centre")) if bool(lit.any()) else 0
     whole = signature.whole(cells.signature, cells.look.guide[..., :n_colours], lit)
     known = cells.look.known.to(whole)[..., None]
     return (whole * known).sum((1, 2)) / known.sum((1, 2)).clamp_min(1.0)
+
+
+def _share(z: Tensor, patch: int) -> Tensor:
+    """Mean over the pixels of each cell: (B, T, R, Y, X) to (B, T, Ny, Nx, R)."""
+    if is_even(z):
+        pooled = z[..., ::patch, ::patch]
+    else:
+        pooled = F.avg_pool2d(z.flatten(0, 1), patch).unflatten(0, z.shape[:2])
+    return pooled.movedim(2, -1)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
-from georeset_lab.models.cells import Cells, look_of, mean_signature, read_cells
+from georeset_lab.models.cells import Cells, CellSums, look_of, mean_signature, read_cells, sum_cells
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
-from georeset_lab.models.signature import CellSums, Signature, share_out
-from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis
+from georeset_lab.models.signature import Answers, Signature, share_out
+from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis, is_even
 from georeset_lab.models.upsample import GuidedUpsample
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
@@ -174,21 +174,19 @@ class Encoder(nn.Module):
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
         margin = self.margin_cells if margin is None else margin
-        measured = torch.isfinite(x).any(1)
         channels = self.basis.channels(bands)
-        parts, contexts, valids = [], [], []
-        for t in range(len(x)):  # one date at a time: only its virtual bands and its context are kept
+        dates, sums, contexts, valids = [], [], [], []
+        for t in range(len(x)):  # one date at a time: only its virtual bands, its sums and its context are kept
             one = slice(t, t + 1)
-            virtual, seen, _ = self.basis(x[one], bands)
-            parts.append((virtual, seen))
-            cells = self._cells(Series(virtual[None], seen[None], measured[None, one], channels))
+            dates.append(self._series(x[None, one], bands))
+            sums.append(self._sum_cells(dates[-1]))
+            cells = self._cells(sums[-1], channels)
             tokens, valid = self._tokens(cells, cell_m, day_of_year[one])
             contexts.append(self._context(tokens, valid, cell_m))
             valids.append(valid)
-        values, cover = parts[0] if len(x) == 1 else (torch.cat(z) for z in zip(*parts, strict=True))
-        series = Series(values, cover, measured, channels)
         if len(x) > 1:
-            cells = self._cells(series.map(lambda z: z[None]))
+            cells = self._cells(CellSums.of_dates(sums), channels)
+        series = Series.of_dates(dates).map(lambda z: z[0])
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
         return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, margin, dtype)
@@ -208,9 +206,10 @@ class Encoder(nn.Module):
         """
         b, t = x.shape[:2]
         series = self._series(x, bands)
-        cells = self._cells(series)
-        each = series.map(lambda z: z.flatten(0, 1)[:, None])
-        tokens, valid = self._tokens(self._cells(each) if t > 1 else cells, cell_m, day_of_year.flatten())
+        sums, channels = self._sum_cells(series), series.channels
+        cells = self._cells(sums.over_dates(), channels)
+        each = self._cells(sums.apart(), channels) if t > 1 else cells
+        tokens, valid = self._tokens(each, cell_m, day_of_year.flatten())
         n = tokens.shape[1]
         used = valid.flatten(1).any(1)
         attended = self._attend(tokens.flatten(1, 2)[used], valid.flatten(1)[used], cell_m)
@@ -241,9 +240,9 @@ class Encoder(nn.Module):
             Points that saw reflectance, and those in a cell that saw backscatter.
         """
         series = self._series(x, bands)
-        cells = self._cells(series)
+        cells = self._cells(self._sum_cells(series).over_dates(), series.channels)
         view = self.statistics.at_points(series, points)
-        echo = (cells.sums.echo > 0).to(x.dtype)[..., None]
+        echo = (cells.answers.echo > 0).to(x.dtype)
         carried = self._to_points(torch.cat([cells.signature, echo], -1), cells, view, points)
         signature = self.signature.whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
         return signature, view.lit, carried[..., -1] > 0.5
@@ -253,18 +252,23 @@ class Encoder(nn.Module):
         b, t = x.shape[:2]
         flat = x.flatten(0, 1)
         values, cover, channels = self.basis(flat, bands)
-        measured = torch.isfinite(flat).any(1)
+        whole = torch.ones(b * t, *x.shape[-2:], dtype=torch.bool, device=x.device)
+        measured = whole if is_even(cover) else torch.isfinite(flat).any(1)
         return Series(values, cover, measured, channels).map(lambda z: z.view(b, t, *z.shape[1:]))
 
     @torch.no_grad()
-    def answers(self, x: Tensor, bands: Tensor) -> tuple[CellSums, Tensor]:
+    def answers(self, x: Tensor, bands: Tensor) -> tuple[Answers, Tensor]:
         """What the kernels answer in the cells of crops (B, T, C, Y, X), and its average over cells alike, (B, Ny, Nx, F)."""
         series = self._series(x, bands)
-        sums = self.signature.cells(series.values, series.cover, series.channels, self.config.patch)
-        return sums, self.upsample.smooth(sums.answers, *look_of(series, self.config.patch))
+        sums = self._sum_cells(series).over_dates()
+        answers = Answers(*(z[:, 0] for z in sums.answers))
+        return answers, self.upsample.smooth(answers.means(), *look_of(sums, series.channels))
 
-    def _cells(self, series: Series) -> Cells:
-        return read_cells(series, self.signature, self.upsample, self.config.n_virtual)
+    def _sum_cells(self, series: Series) -> CellSums:
+        return sum_cells(series, self.signature, self.config.patch)
+
+    def _cells(self, sums: CellSums, channels: Channels) -> Cells:
+        return read_cells(sums, channels, self.signature, self.upsample, self.config.n_virtual)
 
     def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (T, N, M, W) of single dates and which of them hold a measurement (T, N, M)."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from georeset_lab.models.spectral import Channels
+from georeset_lab.models.spectral import Channels, is_even
 from georeset_lab.models.squares import FLOOR, REACH, SHARPNESS, read_squares
 
 _BLOCKS = (0, 1, 2, 4, 3)
@@ -26,6 +26,20 @@ class Series(NamedTuple):
     measured: Tensor
     """(T, Y, X) bool."""
     channels: Channels
+
+    @classmethod
+    def of_dates(cls, dates: Sequence[Series]) -> Series:
+        """Dates of a batch (B, 1, ...), one after the other."""
+        first = dates[0]
+        if len(dates) == 1:
+            return first
+        cover = [d.cover for d in dates]
+        if all(is_even(z) for z in cover):
+            whole = torch.cat([z[..., :1, :1] for z in cover], 1).expand(-1, -1, -1, *first.cover.shape[-2:])
+        else:
+            whole = torch.cat(cover, 1)
+        values, measured = (torch.cat(z, 1) for z in zip(*((d.values, d.measured) for d in dates), strict=True))
+        return cls(values, whole, measured, first.channels)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Series:
         """The same of changed tensors: cut, batched or split into dates."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from georeset_lab.models.pixels import Series
-from georeset_lab.models.upsample import masked_cell_mean
 
 LAGS = (1, 2, 4)
 N_SHARPNESS = len(LAGS)
@@ -20,8 +18,8 @@ _USUAL_LOG, _SPREAD_LOG = -6.0, 3.0
 _USUAL_RATIO, _SPREAD_RATIO = 0.7, 0.5
 
 
-def sharpness(series: Series, patch: int) -> Tensor:
-    """Structure function of the image in each cell, at distances of 1, 2 and 4 pixels.
+def sum_steps(series: Series, patch: int) -> tuple[Tensor, Tensor]:
+    """Squared differences of pixels 1, 2 and 4 apart, and the pairs that were measured, in each cell of each date.
 
     Parameters
     ----------
@@ -32,7 +30,36 @@ def sharpness(series: Series, patch: int) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, Ny, Nx, 3)
+    steps, pairs : Tensor, shape (B, T, Ny, Nx, 3)
+        Sums over the pixels, in shares of a cell; those of several dates add up.
+    """
+    fixed = series.values[:, :, series.channels.fixed]
+    image = fixed[:, :, :_N_CHANNELS].mean(2)
+    found = []
+    for lag in LAGS:
+        square, pairs = torch.zeros_like(image), torch.zeros_like(image)
+        for dim in (-2, -1):
+            n = image.shape[dim] - lag
+            both = series.measured.narrow(dim, lag, n) & series.measured.narrow(dim, 0, n)
+            step = image.narrow(dim, lag, n) - image.narrow(dim, 0, n)
+            square.narrow(dim, 0, n).add_(step.square() * both)
+            pairs.narrow(dim, 0, n).add_(both)
+        found.append([F.avg_pool2d(z, patch) for z in (square, pairs)])
+    steps, pairs = (torch.stack(z, -1) for z in zip(*found, strict=True))
+    return steps, pairs
+
+
+def sharpness(steps: Tensor, pairs: Tensor) -> Tensor:
+    """Structure function of the image in each cell, at distances of 1, 2 and 4 pixels.
+
+    Parameters
+    ----------
+    steps, pairs : Tensor, shape (..., 3)
+        From `sum_steps`.
+
+    Returns
+    -------
+    Tensor, shape (..., 3)
         Logarithm of the mean squared difference of pixels one apart, and its growth from 1 to 2 and from 2 to 4 pixels,
         about standardised. 0 where no two pixels were measured.
 
@@ -42,22 +69,7 @@ def sharpness(series: Series, patch: int) -> Tensor:
     one only: there the squared difference hardly grows with distance (white noise: not at all), in the blurred one it
     grows with its square, by log 4 from each distance to the next. Contrast cancels in the growth.
     """
-    fixed = series.values[:, :, series.channels.fixed]
-    image = fixed[:, :, :_N_CHANNELS].mean(2, keepdim=True)
-    measured = series.measured
-    logs, seen = [], None
-    for lag in LAGS:
-        square, pairs = torch.zeros_like(image), torch.zeros_like(image)
-        for dim in (-2, -1):
-            n = image.shape[dim] - lag
-            both = (measured.narrow(dim, lag, n) & measured.narrow(dim, 0, n))[:, :, None]
-            step = image.narrow(dim, lag, n) - image.narrow(dim, 0, n)
-            square.narrow(dim, 0, n).add_(step.square() * both)
-            pairs.narrow(dim, 0, n).add_(both)
-        total, count = (masked_cell_mean(z, measured, patch) for z in (square, pairs))
-        logs.append((total / count.clamp_min(1e-9) + _FLOOR).log())
-        seen = count > 0 if seen is None else seen & (count > 0)
-    assert seen is not None
-    level = (logs[0] - _USUAL_LOG) / _SPREAD_LOG
-    growth = [(b - a - _USUAL_RATIO) / _SPREAD_RATIO for a, b in pairwise(logs)]
-    return torch.cat([level, *growth], -1) * seen
+    logs = (steps / pairs.clamp_min(1e-9) + _FLOOR).log()
+    level = (logs[..., :1] - _USUAL_LOG) / _SPREAD_LOG
+    growth = (logs.diff(dim=-1) - _USUAL_RATIO) / _SPREAD_RATIO
+    return torch.cat([level, growth], -1) * (pairs > 0).all(-1, keepdim=True)

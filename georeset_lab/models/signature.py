@@ -24,15 +24,20 @@ _FARTHEST = 4.0
 """Standard deviations at which a dimension is cut off: snow, glint and another sensor's pixels stay within bounds."""
 
 
-class CellSums(NamedTuple):
-    """Means over the pixels of cells and over dates."""
+class Answers(NamedTuple):
+    """What the kernels answer in cells, (..., Ny, Nx, F): sums over pixels, in shares of a cell; those of dates add up."""
 
-    answers: Tensor
-    """(B, Ny, Nx, F): optical, then radar, 0 where not seen."""
+    optical: Tensor
+    radar: Tensor
     light: Tensor
-    """(B, Ny, Nx): share of pixels and dates that saw reflectance."""
+    """(..., Ny, Nx, 1): pixels that saw reflectance."""
     echo: Tensor
-    """(B, Ny, Nx): share that saw backscatter."""
+    """(..., Ny, Nx, 1): pixels that saw backscatter."""
+
+    def means(self) -> Tensor:
+        """Mean answers of what was seen: optical, then radar; 0 where nothing was."""
+        pairs = ((self.optical, self.light), (self.radar, self.echo))
+        return torch.cat([total / share.clamp_min(1e-9) for total, share in pairs], -1)
 
 
 class Signature(nn.Module):
@@ -64,8 +69,8 @@ class Signature(nn.Module):
             self.register_buffer(f"{block}_centre", torch.zeros(width))
             self.register_buffer(f"{block}_turn", torch.randn(width, sizes[block]) / width**0.5)
 
-    def cells(self, values: Tensor, cover: Tensor, channels: Channels, patch: int) -> CellSums:
-        """Answers of the kernels in each cell.
+    def answers(self, values: Tensor, cover: Tensor, channels: Channels, patch: int) -> Answers:
+        """Answers of the kernels in each cell of each date, (B, T, Ny, Nx, F).
 
         Parameters
         ----------
@@ -76,13 +81,13 @@ class Signature(nn.Module):
             Pixels along the side of a cell.
         """
         b, t = values.shape[:2]
-        answers, shares = [], []
+        totals, shares = [], []
         for name, part in (("optical", channels.optical), ("echo", channels.radar)):
             kernels = self.get_buffer(f"{name}_kernels")
             if part.start == part.stop:
-                blank = values.new_zeros(b, *(n // patch for n in values.shape[-2:]), 2 * len(kernels) + 1)
-                answers.append(blank[..., :-1])
-                shares.append(blank[..., -1])
+                blank = values.new_zeros(b, t, *(n // patch for n in values.shape[-2:]), 2 * len(kernels) + 1)
+                totals.append(blank[..., :-1])
+                shares.append(blank[..., -1:])
                 continue
             columns = channels.places[part] - (0 if name == "optical" else N_OPTICAL)
             means, share = rectified_means(
@@ -92,21 +97,19 @@ class Signature(nn.Module):
                 self.get_buffer(f"{name}_threshold"),
                 patch,
             )
-            means, share = means.unflatten(0, (b, t)), share.unflatten(0, (b, t))
-            total = share.sum(1)
-            answers.append((means * share[..., None]).sum(1) / total.clamp_min(1e-9)[..., None])
-            shares.append(total / t)
-        return CellSums(torch.cat(answers, -1), *shares)
+            totals.append((means * share[..., None]).unflatten(0, (b, t)))
+            shares.append(share[..., None].unflatten(0, (b, t)))
+        return Answers(*totals, *shares)
 
-    def read_cells(self, sums: CellSums) -> dict[str, Tensor]:
+    def read_cells(self, answers: Answers) -> dict[str, Tensor]:
         """Dimensions of cells, (..., size) for each of the blocks texture, radar and wide; 0 where not seen."""
-        n = 2 * self.n_kernels
+        n, means = 2 * self.n_kernels, answers.means()
         parts = {
-            "texture": (sums.answers[..., :n], sums.light),
-            "radar": (sums.answers[..., n:], sums.echo),
-            "wide": (sums.answers[..., :n], sums.light),
+            "texture": (means[..., :n], answers.light),
+            "radar": (means[..., n:], answers.echo),
+            "wide": (means[..., :n], answers.light),
         }
-        return {block: self._turn(block, z) * (share > 0)[..., None] for block, (z, share) in parts.items()}
+        return {block: self._turn(block, z) * (share > 0) for block, (z, share) in parts.items()}
 
     def read_pixels(self, colours: Tensor, lit: Tensor) -> Tensor:
         """Dimensions of pixels (..., size) from the optical virtual bands (..., 10); 0 where no light was seen (...)."""

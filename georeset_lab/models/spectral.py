@@ -104,7 +104,7 @@ class SpectralBasis(nn.Module):
         values : Tensor, shape (B, R', Y, X)
             Virtual bands, about N(0, 1); 0 where nothing was measured.
         cover : Tensor, shape (B, R', Y, X)
-            How much of each virtual band was really seen, 0..1.
+            How much of each virtual band was really seen, 0..1; `is_even` where every pixel has every band.
         channels : Channels
             Which virtual bands these are.
 
@@ -155,7 +155,7 @@ class SpectralBasis(nn.Module):
                 places = torch.searchsorted(channels.places, own.places)
                 values[at[:, None], places] = found[0].T
                 cover[at[:, None], places] = amount[0].T
-        return tuple(z.unflatten(0, (len(flat), -1)).movedim(-1, 1) for z in (values, cover))
+        return tuple(z.unflatten(0, (len(flat), -1)).movedim(-1, 1).contiguous() for z in (values, cover))
 
     def gates(self, bands: Tensor) -> Tensor:
         """Weight of each band (column) in each virtual band after the optical ones in `Channels`, (R, C)."""
@@ -178,6 +178,11 @@ class SpectralBasis(nn.Module):
             slice(0, len(optical)),
             slice(len(optical), len(optical) + n_radar),
         )
+
+
+def is_even(planes: Tensor) -> bool:
+    """True if each plane (..., Y, X) is one value, seen through an expanded view."""
+    return planes.stride(-1) == planes.stride(-2) == 0
 
 
 def normalise(x: Tensor, bands: Tensor) -> Tensor:

@@ -149,11 +149,3 @@ def spline_matrix(n_cells: int, patch: int) -> Tensor:
     near = 2 / 3 - d**2 + d**3 / 2
     far = (2 - d).clamp_min(0) ** 3 / 6
     return torch.where(d < 1, near, far)
-
-
-def masked_cell_mean(values: Tensor, measured: Tensor, patch: int) -> Tensor:
-    """Mean of (B, T, R, Y, X) over dates and the measured pixels of each cell: (B, Ny, Nx, R); 0 where none was."""
-    b, t, r, y, x = values.shape
-    total = F.avg_pool2d(values.flatten(0, 1), patch).view(b, t, r, y // patch, x // patch).sum(1)
-    n = F.avg_pool2d(measured.flatten(0, 1)[:, None].to(values.dtype), patch).view(b, t, 1, *total.shape[-2:]).sum(1)
-    return (total / n.clamp_min(1e-9)).permute(0, 2, 3, 1)

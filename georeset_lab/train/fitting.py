@@ -40,16 +40,17 @@ def fit_signature(encoder: Encoder, batches: Sequence[tuple[View, ...]], seed: i
     n = 2 * signature.n_kernels
     for x, bands, _ in looks:
         values, cover, channels = encoder.basis(x[:, 0], bands)
-        sums, smooth = encoder.answers(x[:, :1], bands)
+        answers, smooth = encoder.answers(x[:, :1], bands)
+        means = answers.means()
         if channels.optical.stop:
             lit = (cover[:, channels.optical] > 0).any(1)
             found["pixel"].append(values[:, channels.optical].movedim(1, -1)[lit][::7])
         for block, features, share in (
-            ("texture", sums.answers[..., :n], sums.light),
-            ("radar", sums.answers[..., n:], sums.echo),
-            ("wide", smooth[..., :n], sums.light),
+            ("texture", means[..., :n], answers.light),
+            ("radar", means[..., n:], answers.echo),
+            ("wide", smooth[..., :n], answers.light),
         ):
-            found[block].append(features[share > 0])
+            found[block].append(features[share[..., 0] > 0])
     for block, parts in found.items():
         sample = torch.cat(parts) if parts else torch.zeros(0, 1)
         if len(sample) >= 4 * sample.shape[1]:

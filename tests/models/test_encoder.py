@@ -93,7 +93,8 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
     crops = encoder.crops(x[None], table, cell_m=60.0, day_of_year=days[None], points=points)
     with torch.inference_mode():
         series = encoder._series(x[None], table)
-        parts = [encoder._cells(encoder._series(one[None, None], table)) for one in x]
+        channels = series.channels
+        parts = [encoder._cells(encoder._sum_cells(encoder._series(one[None, None], table)), channels) for one in x]
         tokens, valids = zip(
             *(encoder._tokens(part, 60.0, days[i : i + 1]) for i, part in enumerate(parts)), strict=True
         )
@@ -102,7 +103,7 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
             for t, v in zip(tokens, valids, strict=True)
         ]
         context, _ = encoder._over_dates(torch.cat(attended), torch.cat(valids))
-        cells = encoder._cells(series)
+        cells = encoder._cells(encoder._sum_cells(series).over_dates(), channels)
         carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
         one = series.map(lambda z: z[0])
         dense = encoder._paint(carried[0], cells.look.known[0], cells.look.guide[0], one, 0, torch.float32)

@@ -25,24 +25,31 @@ class MemorySink:
     store = None
 
     def __init__(self, grid: GeoBox, names: tuple[str, ...], dim: int, dtype: type) -> None:
-        self._grid = grid
-        self._arrays: dict[str, Natural] = {
-            n: (np.empty((*grid.shape, dim), dtype), np.empty((*grid.shape, dim), dtype)) for n in names
-        }
+        self._grid, self._shape, self._dtype = grid, (*grid.shape, dim), np.dtype(dtype)
+        self._names = names
+        self._arrays: dict[str, Natural] = {}
 
     def wants(self, tile: Tile) -> bool:
         """Always: nothing was kept from an earlier call."""
         return True
 
     def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
-        """Copy a tile into place."""
+        """Copy a tile into place; one that is the whole map is kept as it came."""
         for name, parts in experts.items():
+            if all(self._is_map(a) for a in parts):
+                self._arrays[name] = parts
+                continue
+            if name not in self._arrays:
+                self._arrays[name] = (np.empty(self._shape, self._dtype), np.empty(self._shape, self._dtype))
             for array, part in zip(self._arrays[name], parts, strict=True):
                 array[slice(*tile.rows), slice(*tile.cols)] = part
 
+    def _is_map(self, part: np.ndarray) -> bool:
+        return part.shape == self._shape and part.dtype == self._dtype and part.flags.c_contiguous
+
     def finish(self, attrs: Mapping[str, Any]) -> Embeddings:
         """The whole map."""
-        return Embeddings({n: Expert(*a) for n, a in self._arrays.items()}, self._grid, attrs=attrs)
+        return Embeddings({n: Expert(*self._arrays[n]) for n in self._names}, self._grid, attrs=attrs)
 
 
 class StoreSink:
