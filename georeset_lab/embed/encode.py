@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["encode"]
 
 TILE_CELLS = 112
-"""Side of a tile in cells of the finest modality: 5.8 km of Sentinel-2, 576 x 576 pixels."""
+"""Side of a tile in cells of the finest modality: 6.7 km of Sentinel-2, 672 x 672 pixels."""
 
 CHUNK_PX = 256
 """Largest side of a chunk of a store; a tile is a whole number of chunks, so that reading one pixel costs little."""
@@ -299,7 +299,7 @@ def _tile_px(grid: GeoBox, cell_m: float, tile_cells: int) -> tuple[tuple[int, i
     chunk, tile = [], []
     for size, n in zip(pixel_size(grid), grid.shape, strict=True):
         wanted = min(max(int(tile_cells * cell_m / size + 1e-6), 1), tile_cells * PIXELS_PER_CELL)
-        # Equal tiles: 700 pixels are two of 350 rather than 576 and 124, and 600 pixels are one.
+        # Equal tiles: 800 pixels are two of 400 rather than 672 and 128, and 700 pixels are one.
         wanted = -(-n // max(math.ceil(n / wanted - _SLACK), 1))
         parts = -(-wanted // CHUNK_PX)
         chunk.append(-(-wanted // parts))

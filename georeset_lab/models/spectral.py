@@ -33,8 +33,8 @@ N_FIXED = len(WAVELENGTHS_UM) + len(_OTHER)
 _SHIFT = (REFLECTANCE_SHIFT, 290.0, 500.0, -11.0, -17.0, -11.0, -17.0)
 _SCALE = (REFLECTANCE_SCALE, 15.0, 500.0, 5.0, 5.0, 5.0, 5.0)
 _CLIP = 8.0
-_RUN = 1 << 13
-"""Pixels that are projected at once on a CPU: a dozen bands and what becomes of them stay in a core's cache."""
+_AT_ONCE = 1 << 17
+"""Numbers that are projected at once on a CPU: the bands of so many pixels, and what becomes of them, stay in a core's cache."""
 
 # Cycles per decade of wavelength; the finest period, 0.031 decades, is 50 nm at 700 nm.
 _CYCLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -134,7 +134,7 @@ class SpectralBasis(nn.Module):
         channels = self.channels(bands)
         size = (x.shape[0], len(channels.places), x.shape[2], x.shape[3])
         pixels, mixings = size[2] * size[3], dict[tuple[int, ...], Mixing]()
-        run = min(_RUN, pixels) if x.device.type == "cpu" else pixels
+        run = min(max(_AT_ONCE // x.shape[1], 1), pixels) if x.device.type == "cpu" else pixels
         values, covers = x.new_empty(*size[:2], pixels), []
         for start in range(0, pixels, run):
             part, cover = self._project(x.flatten(2)[..., start : start + run], bands, channels, mixings)

@@ -49,7 +49,10 @@ def test_retrieval_of_a_model_has_its_numbers_in_range(measured):
             assert 0 <= mine["r_auroc_norm"] <= 1
             assert 0 <= mine["aurc"] <= 1
             assert mine["curve"]["coverage"] == pytest.approx(np.arange(1, 11) / 10)
-            assert mine["curve"]["risk"][-1] == pytest.approx(1 - mine[mine["better"]]["R@1"], abs=1e-4)
+            found_at = mine[mine["better"]][f"R@{retrieval.MISS_RANK[level]}"]
+            assert mine["curve"]["risk"][-1] == pytest.approx(1 - found_at, abs=1e-4)
+            n = {"spoilt": 4 * 5 * 8}.get(level, 2 * 8)
+            assert mine["hits"] == round(n * found_at)
 
 
 def test_aligned_scores_are_sums_over_the_points(model, windows, monkeypatch):
@@ -136,6 +139,7 @@ def test_intervals_draw_whole_grounds(monkeypatch):
 
 
 def test_a_variance_that_knows_the_misses_is_rewarded(monkeypatch):
+    monkeypatch.setitem(retrieval.MISS_RANK, "scene", 1)
     n, mean = 100, draw(100)
     lost = torch.arange(n) % 3 == 0
     tau = torch.where(lost[:, None], 0.2, 20.0).expand(n, 16)

@@ -9,7 +9,8 @@ from georeset_lab.data.bands import N_KINDS as CODES
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
 from georeset_lab.errors import ShapeMismatch
-from georeset_lab.models.spectral import N_FIXED, N_KINDS, SpectralBasis
+from georeset_lab.models import spectral
+from georeset_lab.models.spectral import N_FIXED, N_KINDS, SpectralBasis, is_even
 from georeset_lab.models.spectrum import WAVELENGTHS_UM
 
 
@@ -137,3 +138,19 @@ def test_what_no_band_comes_near_has_little_cover(basis: SpectralBasis) -> None:
 def test_a_table_with_another_number_of_bands_is_refused(basis: SpectralBasis, table: torch.Tensor) -> None:
     with pytest.raises(ShapeMismatch, match=r"one row for each band"):
         basis(_pixels(11), table)
+
+
+def test_what_a_pixel_says_does_not_depend_on_how_many_are_projected_at_once(
+    basis: SpectralBasis, table: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = _pixels(12).repeat(1, 1, 3, 1)
+    rows = x.shape[2] // 3
+    x[:, :, rows : 2 * rows] = float("nan")  # one run complete, one without a measurement, one that lacks single bands
+    x[:, 3, 2 * rows :, ::2] = float("nan")
+    whole = basis(x, table)
+    monkeypatch.setattr(spectral, "_AT_ONCE", 12 * rows * x.shape[3])
+    for got, expected in zip(basis(x, table)[:2], whole[:2], strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+    complete = basis(x[:, :, :rows].repeat(1, 1, 3, 1), table)[1]
+    assert is_even(complete), "where all bands were measured, one value for each is kept"
+    assert not is_even(whole[1])
