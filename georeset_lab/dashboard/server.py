@@ -231,16 +231,18 @@ def _default_explorer() -> MakeExplorer:
 
 
 def _warm() -> None:
-    """Load the slow libraries before anybody waits for them, and keep their widgets out of the first page."""
+    """Load the slow libraries before anybody waits for them, and set right what they do to a served page."""
     import anywidget  # noqa: F401
     import panel.io.ipywidget  # noqa: F401
 
     import georeset_lab.embed.encode  # noqa: F401
     from georeset_lab.dashboard.ownership import set_apart
+    from georeset_lab.dashboard.unsent import send_forgotten
     from georeset_lab.widgets.leafmap_import import import_leafmap
 
     import_leafmap()
     set_apart()
+    send_forgotten()
 
 
 def _need_extra() -> None:
