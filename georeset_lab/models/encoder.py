@@ -24,6 +24,7 @@ from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import Answers, Signature, share_out
 from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis, is_even
+from georeset_lab.models.threads import in_threads
 from georeset_lab.models.upsample import GuidedUpsample
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
@@ -31,7 +32,7 @@ from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_wi
 # pixels or 1024 tokens, 2 MB each) then stay in a core's cache; a GPU wants long kernels.
 _BLOCK = {"cpu": (8, 16), "cuda": (64, 64)}
 _SPLINE_REACH = 2
-_WINDOWS_AT_ONCE = {"cpu": 16, "cuda": 1024}
+_WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 1024}
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,10 +317,14 @@ class Encoder(nn.Module):
         used = masks.any(-1)
         todo, todo_masks = windows[used], masks[used]
         n = _WINDOWS_AT_ONCE.get(tokens.device.type, 64)
-        done = [self._attend(todo[i : i + n], todo_masks[i : i + n], cell_m) for i in range(0, len(todo), n)]
+        done = torch.empty_like(todo)
+
+        def attend(i: int) -> None:
+            done[i : i + n] = self._attend(todo[i : i + n], todo_masks[i : i + n], cell_m)
+
+        in_threads(attend, range(0, len(todo), n), tokens.device)
         out = torch.zeros_like(windows)
-        if done:
-            out[used] = torch.cat(done)
+        out[used] = done
         return blend_windows(out, used.to(tokens.dtype), size, stride, (tokens.shape[1], tokens.shape[2]))
 
     def _over_dates(self, context: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -341,7 +346,9 @@ class Encoder(nn.Module):
         first = margin + pad - reach
         out = Gaussian(*carried.new_empty(2, rows * p, cols * p, self.config.latent_dim, dtype=dtype))
         tall, wide = _BLOCK.get(carried.device.type, (16, 16))
-        for y, x in product(range(0, rows, tall), range(0, cols, wide)):
+
+        def paint(corner: tuple[int, int]) -> None:
+            y, x = corner
             n, m = min(tall, rows - y), min(wide, cols - x)
             around, near, seen = (
                 z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
@@ -353,6 +360,8 @@ class Encoder(nn.Module):
             block = self.head.emit_block(*raw, view.observed, context_power=power).to(dtype)
             for target, part in zip(out, block, strict=True):
                 target[y * p : (y + n) * p, x * p : (x + m) * p] = part
+
+        in_threads(paint, product(range(0, rows, tall), range(0, cols, wide)), carried.device)
         return out
 
 

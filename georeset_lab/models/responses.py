@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from georeset_lab.models.threads import in_threads
+
 _ROWS = 4
 """Rows of cells that are answered at once."""
 
@@ -42,15 +44,19 @@ def rectified_means(
     weight = present[:, None].to(values.dtype)
     share = F.avg_pool2d(weight, patch)
     complete, framed = bool(present.all()), F.pad(values, (1, 1, 1, 1))
-    positives, answers = [], []
-    for y in range(0, values.shape[2], _ROWS * patch):  # a strip's answers stay in a core's cache
+    pooled: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def pool(y: int) -> None:
         answer = F.conv2d(framed[:, :, y : y + _ROWS * patch + 2], kernels, -threshold)
         if not complete:
             answer = answer * weight[:, :, y : y + _ROWS * patch]
-        positives.append(F.avg_pool2d(answer.relu(), patch))
-        answers.append(F.avg_pool2d(answer, patch))
-    positive = torch.cat(positives, 2)
+        pooled[y] = F.avg_pool2d(answer.relu(), patch), F.avg_pool2d(answer, patch)
+
+    in_threads(
+        pool, range(0, values.shape[2], _ROWS * patch), values.device
+    )  # a strip's answers stay in a core's cache
+    positive, answers = (torch.cat(z, 2) for z in zip(*(pooled[y] for y in sorted(pooled)), strict=True))
     # The negative part is the positive one less the answer itself: pooling is linear.
-    negative = positive - torch.cat(answers, 2)
+    negative = positive - answers
     means = torch.cat([positive, negative], 1) / share.clamp_min(1e-9)
     return means.permute(0, 2, 3, 1), share[:, 0]

@@ -21,6 +21,7 @@ from georeset_lab.models.spectrum import (
     place_and_spread,
     told_by,
 )
+from georeset_lab.models.threads import in_threads
 
 N_KINDS = 7
 """Kind codes of a band table: reflectance, temperature, elevation, VV, VH, HH, HV."""
@@ -135,18 +136,22 @@ class SpectralBasis(nn.Module):
         size = (x.shape[0], len(channels.places), x.shape[2], x.shape[3])
         pixels, mixings = size[2] * size[3], dict[tuple[int, ...], Mixing]()
         run = min(max(_AT_ONCE // x.shape[1], 1), pixels) if x.device.type == "cpu" else pixels
-        values, covers = x.new_empty(*size[:2], pixels), []
-        for start in range(0, pixels, run):
-            part, cover = self._project(x.flatten(2)[..., start : start + run], bands, channels, mixings)
-            if run == pixels:
-                values = part
-            else:
-                values[..., start : start + run] = part
-            covers.append(cover)
-        if all(c.shape[::2] == (1, 1) for c in covers):
+        flat, covers = x.flatten(2), dict[int, Tensor]()
+        if run == pixels:
+            values, covers[0] = self._project(flat, bands, channels, mixings)
+        else:
+            values = x.new_empty(*size[:2], pixels)
+
+            def project(start: int) -> None:
+                here = slice(start, start + run)
+                values[..., here], covers[start] = self._project(flat[..., here], bands, channels, mixings)
+
+            in_threads(project, range(0, pixels, run), x.device)
+        if all(c.shape[::2] == (1, 1) for c in covers.values()):
             cover = covers[0].expand(values.shape)
         else:
-            cover = torch.cat([c.expand(*size[:2], min(run, pixels - i * run)) for i, c in enumerate(covers)], 2)
+            each = (covers[i].expand(*size[:2], min(run, pixels - i)) for i in sorted(covers))
+            cover = torch.cat(list(each), 2)
         return values.reshape(size), cover.reshape(size), channels
 
     def _project(
