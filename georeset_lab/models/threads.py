@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def in_threads(work: Callable[[T], None], pieces: Iterable[T], device: torch.device) -> None:
-    """Do ``work`` on each piece, in any order; an error of one is raised when all have ended.
+    """Do ``work`` on each piece, in any order; an error of one is raised when all that have begun have ended.
 
     torch would split each operation over its threads and wait for the slowest each time. Handing out whole pieces that
     fit a core's cache costs less, and takes along the compiled loops, each of which runs in one thread.
@@ -55,5 +55,10 @@ def in_threads(work: Callable[[T], None], pieces: Iterable[T], device: torch.dev
             raise
         finally:
             torch.set_num_threads(threads)  # ... which holds no longer
-        for each in labours:
-            each.result()
+        try:
+            wait(labours, return_when=FIRST_EXCEPTION)
+        finally:
+            for _ in todo:  # what has not begun; nothing, unless one failed or the call is interrupted
+                pass
+    for each in labours:
+        each.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -50,17 +51,22 @@ def test_torch_keeps_its_number_of_threads_also_for_threads_to_come():
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_an_error_is_raised_and_the_others_end_before():
-    done = []
+def test_an_error_is_raised_when_what_has_begun_has_ended_and_nothing_more_begins():
+    begun, ended, failed = [], [], threading.Event()
 
     def work(i):
-        if i == 4:
-            raise ValueError("piece 4")
-        done.append(i)
+        begun.append(i)
+        if i == 0:
+            failed.set()
+            raise ValueError("piece 0")
+        failed.wait(30)
+        time.sleep(0.02)
+        ended.append(i)
 
-    with torch.inference_mode(), pytest.raises(ValueError, match="piece 4"):
-        in_threads(work, range(30), CPU)
-    assert sorted(done) == [i for i in range(30) if i != 4]
+    with torch.inference_mode(), pytest.raises(ValueError, match="piece 0"):
+        in_threads(work, range(3000), CPU)
+    assert sorted(begun) == sorted([0, *ended])
+    assert len(begun) < 100
     assert torch.get_num_threads() == 3
 
 
