@@ -52,10 +52,9 @@ def rectified_means(
             answer = answer * weight[:, :, y : y + _ROWS * patch]
         pooled[y] = F.avg_pool2d(answer.relu(), patch), F.avg_pool2d(answer, patch)
 
-    in_threads(
-        pool, range(0, values.shape[2], _ROWS * patch), values.device
-    )  # a strip's answers stay in a core's cache
-    positive, answers = (torch.cat(z, 2) for z in zip(*(pooled[y] for y in sorted(pooled)), strict=True))
+    strips = range(0, values.shape[2], _ROWS * patch)  # the answers of one stay in a core's cache
+    in_threads(pool, strips, values.device)
+    positive, answers = (torch.cat(z, 2) for z in zip(*(pooled[y] for y in strips), strict=True))
     # The negative part is the positive one less the answer itself: pooling is linear.
     negative = positive - answers
     means = torch.cat([positive, negative], 1) / share.clamp_min(1e-9)

@@ -23,7 +23,7 @@ def in_threads(work: Callable[[T], None], pieces: Iterable[T], device: torch.dev
     Parameters
     ----------
     work : callable
-        Changes nothing that another piece reads.
+        Called by several threads at once; what it writes for one piece, no other piece may need.
     pieces : iterable
     device : torch.device
         Where the tensors are. The pieces follow each other on any but a CPU, and outside of ``torch.inference_mode``:

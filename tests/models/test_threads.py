@@ -66,7 +66,7 @@ def test_an_error_is_raised_when_what_has_begun_has_ended_and_nothing_more_begin
     with torch.inference_mode(), pytest.raises(ValueError, match="piece 0"):
         in_threads(work, range(3000), CPU)
     assert sorted(begun) == sorted([0, *ended])
-    assert len(begun) < 100
+    assert len(begun) < 1000
     assert torch.get_num_threads() == 3
 
 
