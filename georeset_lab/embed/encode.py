@@ -23,7 +23,7 @@ from georeset_lab.embed.encoding.provenance import provenance
 from georeset_lab.embed.encoding.select import by_date, chosen
 from georeset_lab.embed.encoding.sinks import MemorySink, StoreSink
 from georeset_lab.embed.encoding.source import Source
-from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Tile, output_grid, pixel_size, tile_plan
+from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Needs, Tile, output_grid, pixel_size, tile_plan
 from georeset_lab.embed.expert import FORMS, Form
 from georeset_lab.errors import CoarsenedOutput, InvalidOption
 
@@ -238,11 +238,11 @@ class _Call:
         from georeset_lab.embed.encoding.pipeline import Job
 
         config = self.encoder.config
+        needs = Needs(config.stride, self.encoder.margin_cells, self.encoder.rim_cells)
         sources = {
             name: Source(
                 scene[name],
-                stride_cells=config.stride,
-                margin_cells=self.encoder.margin_cells,
+                needs,
                 dates=dates[name],
                 cell_m=self.cell_m,
             )

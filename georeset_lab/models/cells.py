@@ -80,12 +80,13 @@ class Cells(NamedTuple):
 def sum_cells(series: Series, signature: Signature, patch: int) -> CellSums:
     """Sums over the pixels of the cells of each date of a batch of series (B, T, R', Y, X)."""
     values, cover, measured, channels = series
+    present = _share(measured[:, :, None].to(values), patch)
     return CellSums(
-        _share(measured[:, :, None].to(values), patch),
+        present,
         _share(values, patch),
         _share(values[:, :, channels.fixed].square(), patch),
-        _share(cover, patch),
-        *signature.answers(values, cover, channels, patch),
+        cover[..., 0, 0][:, :, None, None] * present if is_even(cover) else _share(cover, patch),
+        *signature.answers(series, patch),
         *sum_steps(series, patch),
     )
 
@@ -127,8 +128,4 @@ def mean_signature(cells: Cells, signature: Signature) -> Tensor:
 
 def _share(z: Tensor, patch: int) -> Tensor:
     """Mean over the pixels of each cell: (B, T, R, Y, X) to (B, T, Ny, Nx, R)."""
-    if is_even(z):
-        pooled = z[..., ::patch, ::patch]
-    else:
-        pooled = F.avg_pool2d(z.flatten(0, 1), patch).unflatten(0, z.shape[:2])
-    return pooled.movedim(2, -1)
+    return F.avg_pool2d(z.flatten(0, 1), patch).unflatten(0, z.shape[:2]).movedim(2, -1)

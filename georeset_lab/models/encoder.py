@@ -17,13 +17,14 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.cells import Cells, CellSums, look_of, mean_signature, read_cells, sum_cells
+from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import Answers, Signature, share_out
-from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis, is_even
+from georeset_lab.models.spectral import N_FIXED, Channels, SpectralBasis
 from georeset_lab.models.threads import in_threads
 from georeset_lab.models.upsample import GuidedUpsample
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
@@ -113,6 +114,8 @@ class Encoder(nn.Module):
 
     margin_cells = 8
     """Cells that `dense` needs around its output: one blend (4), a token and the spline (2 each)."""
+    rim_cells = 4
+    """Those of them that it needs where the scene has ended: a window that begins there still reaches back into it."""
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
@@ -140,7 +143,7 @@ class Encoder(nn.Module):
         *,
         cell_m: float,
         day_of_year: Tensor,
-        margin: int | None = None,
+        core: Core | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Encode a tile of one modality: an expert for every pixel of its core.
@@ -156,8 +159,8 @@ class Encoder(nn.Module):
             Side of a cell in metres.
         day_of_year : Tensor, shape (T,)
             1..366; NaN where the date is not known.
-        margin : int, optional
-            Cells on each side that are read but not returned; default `margin_cells`.
+        core : pair of slices, optional
+            Rows and columns of ``x`` whose experts are wanted; by default all that have `margin_cells` around them.
         dtype : torch.dtype
             Of the result; what lies beyond its range is clipped.
 
@@ -174,7 +177,6 @@ class Encoder(nn.Module):
         step = self.config.patch * self.config.stride
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
-        margin = self.margin_cells if margin is None else margin
         channels = self.basis.channels(bands)
         dates, sums, contexts, valids = [], [], [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands, its sums and its context are kept
@@ -190,7 +192,7 @@ class Encoder(nn.Module):
         series = Series.of_dates(dates).map(lambda z: z[0])
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
-        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, margin, dtype)
+        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, core_of(x, core, self.margin_cells * self.config.patch), dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -252,10 +254,7 @@ class Encoder(nn.Module):
         """Virtual bands of a batch (B, T, C, Y, X)."""
         b, t = x.shape[:2]
         flat = x.flatten(0, 1)
-        values, cover, channels = self.basis(flat, bands)
-        whole = torch.ones(b * t, *x.shape[-2:], dtype=torch.bool, device=x.device)
-        measured = whole if is_even(cover) else torch.isfinite(flat).any(1)
-        return Series(values, cover, measured, channels).map(lambda z: z.view(b, t, *z.shape[1:]))
+        return Series(*self.basis.project(flat, bands)).map(lambda z: z.view(b, t, *z.shape[1:]))
 
     @torch.no_grad()
     def answers(self, x: Tensor, bands: Tensor) -> tuple[Answers, Tensor]:
@@ -335,33 +334,29 @@ class Encoder(nn.Module):
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
 
     def _paint(
-        self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, margin: int, dtype: torch.dtype
+        self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, core: Core, dtype: torch.dtype
     ) -> Gaussian:
         """Carry what cells say to the pixels and apply the head, block by block: (Y', X', D)."""
         p, reach = self.config.patch, _SPLINE_REACH
         power = 1.0 if self.config.deterministic else self.config.context_power
-        rows, cols = known.shape[0] - 2 * margin, known.shape[1] - 2 * margin
-        pad = max(0, reach - margin)
-        framed = [F.pad(z, (0, 0, pad, pad, pad, pad)) for z in (carried, cells, known[..., None])]
-        first = margin + pad - reach
-        out = Gaussian(*carried.new_empty(2, rows * p, cols * p, self.config.latent_dim, dtype=dtype))
+        framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
+        (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
+        sides = [part.stop - part.start for part in core]
+        out = Gaussian(*carried.new_empty(2, *sides, self.config.latent_dim, dtype=dtype))
         tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
         def paint(corner: tuple[int, int]) -> None:
             y, x = corner
-            n, m = min(tall, rows - y), min(wide, cols - x)
-            around, near, seen = (
-                z[first + y : first + y + n + 2 * reach, first + x : first + x + m + 2 * reach] for z in framed
-            )
-            view = self.statistics.window(series, ((margin + y) * p, (margin + x) * p), (n * p, m * p))
+            n, m = min(tall, bottom - y), min(wide, right - x)
+            around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
+            view = self.statistics.window(series, (y * p, x * p), (n * p, m * p))
             brought = self.upsample.dense(around, near, seen[..., 0], view.guide, view.noise).flatten(0, 1)
             features, colours = (z.flatten(1).T for z in (view.features, view.colours))
             raw = self._finish(brought, features, colours, view.lit.flatten(), series.channels)
-            block = self.head.emit_block(*raw, view.observed, context_power=power).to(dtype)
-            for target, part in zip(out, block, strict=True):
-                target[y * p : (y + n) * p, x * p : (x + m) * p] = part
+            place = (y * p - core[0].start, x * p - core[1].start)
+            self.head.emit_block(*raw, view.observed, context_power=power, out=out, place=place)
 
-        in_threads(paint, product(range(0, rows, tall), range(0, cols, wide)), carried.device)
+        in_threads(paint, product(range(top, bottom, tall), range(left, right, wide)), carried.device)
         return out
 
 

@@ -116,12 +116,27 @@ class DenseHead(nn.Module):
         seen = observed[..., None]
         return Gaussian(*(torch.cat([a, context_power * b], -1) * seen for a, b in zip(own, shared, strict=True)))
 
-    def emit_block(self, local: Tensor, around: Tensor, observed: Tensor, *, context_power: float) -> Gaussian:
-        """What `emit` gives for all pixels of a block, (Y, X, D), without gradients; ``local`` is (Y * X, 2 n)."""
+    def emit_block(
+        self,
+        local: Tensor,
+        around: Tensor,
+        observed: Tensor,
+        *,
+        context_power: float,
+        out: Gaussian,
+        place: tuple[int, int],
+    ) -> None:
+        """Write what `emit` gives for a block of pixels into ``out``, without gradients; see `emission.emit_block`."""
         if local.device.type == "cpu" and local.shape[-1] == 2 * self.n_local:
-            return emit_block(local, around, observed, context_power)
+            emit_block(local, around, observed, context_power, out, place)
+            return
         local, around = (z.view(*observed.shape, -1) for z in (local, around))
-        return self.emit(local, around, observed, context_power=context_power)
+        said = self.emit(local, around, observed, context_power=context_power).to(out.eta.dtype)
+        inside = [(max(0, -at), min(n, m - at)) for n, at, m in zip(observed.shape, place, out.eta.shape, strict=False)]
+        there = tuple(slice(*part) for part in inside)
+        here = tuple(slice(at + start, at + stop) for at, (start, stop) in zip(place, inside, strict=True))
+        for target, source in zip(out, said, strict=True):
+            target[here] = source[there]
 
 
 class SceneHead(nn.Module):

@@ -22,10 +22,15 @@ class Series(NamedTuple):
     values: Tensor
     """(T, R', Y, X) from `SpectralBasis`; 0 where nothing was measured. A batch has (B, T, R', Y, X), and so on."""
     cover: Tensor
-    """(T, R', Y, X)."""
+    """(T, R', Y, X), 0 where nothing was measured; or, if it `is_even`, of the pixels that were."""
     measured: Tensor
     """(T, Y, X) bool."""
     channels: Channels
+
+    def saw(self, part: slice) -> Tensor:
+        """Pixels (T, Y, X) with any of these virtual bands."""
+        cover = self.cover[..., :1, :1] if is_even(self.cover) else self.cover
+        return (cover[..., part, :, :] > 0).any(-3) & self.measured
 
     @classmethod
     def of_dates(cls, dates: Sequence[Series]) -> Series:
@@ -37,7 +42,7 @@ class Series(NamedTuple):
         if all(is_even(z) for z in cover):
             whole = torch.cat([z[..., :1, :1] for z in cover], 1).expand(-1, -1, -1, *first.cover.shape[-2:])
         else:
-            whole = torch.cat(cover, 1)
+            whole = torch.cat([d.cover * d.measured[:, :, None] for d in dates], 1)
         values, measured = (torch.cat(z, 1) for z in zip(*((d.values, d.measured) for d in dates), strict=True))
         return cls(values, whole, measured, first.channels)
 
@@ -142,7 +147,7 @@ class PixelStatistics(nn.Module):
         """Pool (T, R', ...) summaries with learned weights of the dates."""
         values, cover, measured, channels = series
         fixed, optical = channels.fixed, channels.optical
-        light = (cover[:, optical] > 0).any(1)
+        light = series.saw(optical)
         colours = values[:, optical]
         if len(values) == 1:
             noise = spread[0, fixed].square().mean(0, keepdim=True)

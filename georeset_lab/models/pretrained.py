@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import BandMismatch, CheckpointError
 from georeset_lab.files import sha256
+from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.spectrum import FWHM_UM, WAVELENGTHS_UM
 from georeset_lab.models.vit import blend_windows, split_windows
@@ -72,7 +73,7 @@ class Galileo(nn.Module):
     torch.Size([1, 1, 2, 2, 7, 128])
     """
 
-    margin_cells = 8
+    margin_cells = rim_cells = 8
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class Galileo(nn.Module):
         *,
         cell_m: float,
         day_of_year: Tensor,
-        margin: int | None = None,
+        core: Core | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel from one modality; see `georeset_lab.models.encoder.Encoder.dense`.
@@ -181,14 +182,13 @@ class Galileo(nn.Module):
         BandMismatch
             None of the bands is one that Galileo reads.
         """
-        margin = self.margin_cells if margin is None else margin
         physical = inputs(x, bands)
         month = month_of(day_of_year)
         maps = self.features(physical, month, pixel_m=cell_m / self.config.patch)
-        cut, token_px = margin * self.config.patch, self.config.token_px
+        token_px = self.config.token_px
         full = maps.repeat_interleave(token_px, 0).repeat_interleave(token_px, 1)
         seen = torch.isfinite(x).any((0, 1))
-        inner = tuple(slice(cut, n - cut) for n in seen.shape)
+        inner = core_of(x, core, self.margin_cells * self.config.patch)
         tau = seen[inner][..., None].to(full).expand(*seen[inner].shape, _WIDTH).contiguous()
         return Gaussian(full[inner] * tau, tau).to(dtype)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from georeset_lab.models.pixels import Series
 from georeset_lab.models.responses import rectified_means
-from georeset_lab.models.spectral import Channels
 from georeset_lab.models.spectrum import WAVELENGTHS_UM
 
 _SHARES = {"pixel": 8, "texture": 20, "radar": 8, "wide": 18, "teacher": 10}
@@ -69,17 +69,17 @@ class Signature(nn.Module):
             self.register_buffer(f"{block}_centre", torch.zeros(width))
             self.register_buffer(f"{block}_turn", torch.randn(width, sizes[block]) / width**0.5)
 
-    def answers(self, values: Tensor, cover: Tensor, channels: Channels, patch: int) -> Answers:
+    def answers(self, series: Series, patch: int) -> Answers:
         """Answers of the kernels in each cell of each date, (B, T, Ny, Nx, F).
 
         Parameters
         ----------
-        values, cover : Tensor, shape (B, T, R', Y, X)
-            From `SpectralBasis`.
-        channels : Channels
+        series : Series
+            Of a batch, (B, T, R', Y, X).
         patch : int
             Pixels along the side of a cell.
         """
+        values, channels = series.values, series.channels
         b, t = values.shape[:2]
         totals, shares = [], []
         for name, part in (("optical", channels.optical), ("echo", channels.radar)):
@@ -92,7 +92,7 @@ class Signature(nn.Module):
             columns = channels.places[part] - (0 if name == "optical" else N_OPTICAL)
             means, share = rectified_means(
                 values[:, :, part].flatten(0, 1),
-                (cover[:, :, part] > 0).any(2).flatten(0, 1),
+                series.saw(part).flatten(0, 1),
                 kernels[:, columns],
                 self.get_buffer(f"{name}_threshold"),
                 patch,

@@ -13,27 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.errors import ShapeMismatch
-from georeset_lab.models.spectrum import (
-    REFLECTANCE_SCALE,
-    REFLECTANCE_SHIFT,
-    WAVELENGTHS_UM,
-    overlap,
-    place_and_spread,
-    told_by,
-)
+from georeset_lab.models.normalise import fill, normalise
+from georeset_lab.models.spectrum import WAVELENGTHS_UM, overlap, place_and_spread, told_by
 from georeset_lab.models.threads import in_threads
 
-N_KINDS = 7
-"""Kind codes of a band table: reflectance, temperature, elevation, VV, VH, HH, HV."""
 _OTHER = (torch.tensor([3, 5]), torch.tensor([4, 6]), torch.tensor([1]), torch.tensor([2]))
 """Kinds of the other fixed virtual bands: VV or HH, VH or HV, temperature, elevation."""
 N_FIXED = len(WAVELENGTHS_UM) + len(_OTHER)
 
-# Shift and scale that bring each kind near N(0, 1): fixed numbers, because per-image statistics would erase absolute
-# reflectance (the signal) and per-sensor statistics would leak the sensor's identity (methods.md section 3).
-_SHIFT = (REFLECTANCE_SHIFT, 290.0, 500.0, -11.0, -17.0, -11.0, -17.0)
-_SCALE = (REFLECTANCE_SCALE, 15.0, 500.0, 5.0, 5.0, 5.0, 5.0)
-_CLIP = 8.0
 _AT_ONCE = 1 << 17
 """Numbers that are projected at once on a CPU: the bands of so many pixels, and what becomes of them, stay in a core's cache."""
 
@@ -56,12 +43,10 @@ class Channels(NamedTuple):
 
 
 class Mixing(NamedTuple):
-    """How normalised bands (C, N) become virtual ones: ``mix @ bands + constant``."""
+    """How normalised bands (C, N), and a row of ones after them, become virtual ones."""
 
     mix: Tensor
-    """(R', C)."""
-    constant: Tensor
-    """(R', 1)."""
+    """(R', C + 1)."""
     cover: Tensor
     """(R', 1)."""
 
@@ -132,48 +117,64 @@ class SpectralBasis(nn.Module):
                 f"The tokenizer got pixels of shape {tuple(x.shape)} and a band table of shape {tuple(bands.shape)}; "
                 "it needs (B, C, Y, X) and (C, 4) with one row for each band."
             )
+        values, cover, measured, channels = self.project(x, bands)
+        return values, cover if bool(measured.all()) else cover * measured[:, None], channels
+
+    def project(self, x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor, Tensor, Channels]:
+        """The same without a check, and with what was measured.
+
+        Returns
+        -------
+        values : Tensor, shape (B, R', Y, X)
+        cover : Tensor, shape (B, R', Y, X)
+            `is_even`, and only of the pixels that were measured, where each of those has every band; else 0 of the others.
+        measured : Tensor, shape (B, Y, X), bool
+            Pixels that have a band.
+        channels : Channels
+        """
         channels = self.channels(bands)
         size = (x.shape[0], len(channels.places), x.shape[2], x.shape[3])
-        pixels, mixings = size[2] * size[3], dict[tuple[int, ...], Mixing]()
+        pixels, flat, mixings = size[2] * size[3], x.flatten(2), dict[tuple[int, ...], Mixing]()
         run = min(max(_AT_ONCE // x.shape[1], 1), pixels) if x.device.type == "cpu" else pixels
-        flat, covers = x.flatten(2), dict[int, Tensor]()
+        covers = dict[int, Tensor]()
         if run == pixels:
-            values, covers[0] = self._project(flat, bands, channels, mixings)
+            values, covers[0], measured = self._project(flat, bands, channels, mixings)
         else:
-            values = x.new_empty(*size[:2], pixels)
+            values, measured = x.new_empty(*size[:2], pixels), x.new_empty(size[0], pixels, dtype=torch.bool)
 
             def project(start: int) -> None:
                 here = slice(start, start + run)
-                values[..., here], covers[start] = self._project(flat[..., here], bands, channels, mixings)
+                values[..., here], covers[start], measured[:, here] = self._project(
+                    flat[..., here], bands, channels, mixings
+                )
 
             in_threads(project, range(0, pixels, run), x.device)
         if all(c.shape[::2] == (1, 1) for c in covers.values()):
             cover = covers[0].expand(values.shape)
         else:
             each = (covers[i].expand(*size[:2], min(run, pixels - i)) for i in sorted(covers))
-            cover = torch.cat(list(each), 2)
-        return values.reshape(size), cover.reshape(size), channels
+            cover = torch.cat(list(each), 2) * measured[:, None]
+        return values.reshape(size), cover.reshape(size), measured.reshape(size[0], *size[2:]), channels
 
     def _project(
         self, x: Tensor, bands: Tensor, channels: Channels, mixings: dict[tuple[int, ...], Mixing]
-    ) -> tuple[Tensor, Tensor]:
-        """Virtual bands (B, R', N) of some pixels (B, C, N), and their cover, (1, R', 1) if all have all bands."""
-        flat = normalise(x[..., None], bands)[..., 0]
-        seen = torch.isfinite(flat)
-        complete, all_bands = bool(seen.all()), tuple(range(len(bands)))
-        if not complete and not bool((seen.all(1) | ~seen.any(1)).all()):
-            return self._patchy(flat, seen, bands, channels, mixings)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Virtual bands (B, R', N) of some pixels (B, C, N), cover of those measured, (1, R', 1) if each of them has all
+        bands, and which those are, (B, N).
+        """
+        filled, patchy = fill(x, bands)
+        if patchy:
+            flat = normalise(x[..., None], bands)[..., 0]
+            return self._patchy(flat, torch.isfinite(x), bands, channels, mixings)
+        all_bands = tuple(range(len(bands)))
         if all_bands not in mixings:
             mixings[all_bands] = self._mixing(bands, channels)
-        mix, constant, cover = mixings[all_bands]
-        if complete:
-            return mix @ flat + constant, cover[None]
-        there = seen[:, :1]
-        return (mix @ torch.nan_to_num(flat) + constant) * there, cover * there
+        mix, cover = mixings[all_bands]
+        return mix @ filled, cover[None], filled[:, -1] > 0
 
     def _patchy(
         self, flat: Tensor, seen: Tensor, bands: Tensor, channels: Channels, mixings: dict[tuple[int, ...], Mixing]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The same where some pixels lack some bands: each set of bands that occurs is a sensor of its own."""
         rows, there = (z.movedim(1, -1).flatten(0, 1) for z in (flat, seen))
         values = rows.new_zeros(len(rows), len(channels.places))
@@ -185,11 +186,12 @@ class SpectralBasis(nn.Module):
                 own, key = self.channels(bands[mine]), tuple(mine.nonzero()[:, 0].tolist())
                 if key not in mixings:
                     mixings[key] = self._mixing(bands[mine], own)
-                mix, constant, amount = mixings[key]
+                mix, amount = mixings[key]
                 places = torch.searchsorted(channels.places, own.places)
-                values[at[:, None], places] = (mix @ rows[at][:, mine].T + constant).T
+                values[at[:, None], places] = rows[at][:, mine] @ mix[:, :-1].T + mix[:, -1]
                 cover[at[:, None], places] = amount.T
-        return tuple(z.unflatten(0, (len(flat), -1)).movedim(-1, 1) for z in (values, cover))
+        values, cover = (z.unflatten(0, (len(flat), -1)).movedim(-1, 1) for z in (values, cover))
+        return values, cover, seen.any(1)
 
     def _mixing(self, bands: Tensor, channels: Channels) -> Mixing:
         """How pixels that have all these bands are projected."""
@@ -200,7 +202,7 @@ class SpectralBasis(nn.Module):
         if channels.optical.stop:
             told = told_by(bands)
             mix, constant, cover = (torch.cat(z) for z in zip(told, (mix, constant, cover), strict=True))
-        return Mixing(mix, constant[:, None], cover[:, None])
+        return Mixing(torch.cat([mix, constant[:, None]], 1), cover[:, None])
 
     def gates(self, bands: Tensor) -> Tensor:
         """Weight of each band (column) in each virtual band after the optical ones in `Channels`, (R, C)."""
@@ -228,14 +230,6 @@ class SpectralBasis(nn.Module):
 def is_even(planes: Tensor) -> bool:
     """True if each plane (..., Y, X) is one value, seen through an expanded view."""
     return planes.stride(-1) == planes.stride(-2) == 0
-
-
-def normalise(x: Tensor, bands: Tensor) -> Tensor:
-    """Physical values shifted and scaled by kind, clipped to +-8; NaN stays NaN. Shapes as in `SpectralBasis.forward`."""
-    kind = bands[:, 3].long()
-    shift = x.new_tensor(_SHIFT)[kind][:, None, None]
-    scale = x.new_tensor(_SCALE)[kind][:, None, None]
-    return (x - shift).mul_(1.0 / scale).clamp_(-_CLIP, _CLIP)
 
 
 def _describe(bands: Tensor) -> Tensor:

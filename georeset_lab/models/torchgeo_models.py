@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from georeset_lab.errors import CheckpointError
 from georeset_lab.files import sha256
+from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.torchgeo_inputs import Images, croma_inputs, rgb_inputs, spectral_inputs
 from georeset_lab.models.vit import blend_windows, split_windows
@@ -67,7 +68,7 @@ class TorchgeoEncoder(nn.Module):
     family : one of the kinds that this file knows
     """
 
-    margin_cells = _STRIDE
+    margin_cells = rim_cells = _STRIDE
 
     def __init__(self, net: nn.Module, family: _Family) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class TorchgeoEncoder(nn.Module):
         *,
         cell_m: float,
         day_of_year: Tensor,
-        margin: int | None = None,
+        core: Core | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel from one modality; see `georeset_lab.models.encoder.Encoder.dense`.
@@ -95,15 +96,13 @@ class TorchgeoEncoder(nn.Module):
         BandMismatch
             The network reads none of these bands.
         """
-        margin = self.margin_cells if margin is None else margin
         total, seen = x.new_zeros(1), x.new_zeros(1)
         for t in range(len(x)):
             valid = torch.isfinite(x[t]).any(0).to(x)
             if bool(valid.any()):
                 total = total + self._map(x[t : t + 1], bands, cell_m) * valid[..., None]
                 seen = seen + valid
-        cut = margin * _PATCH
-        rows, cols = (slice(cut, n - cut) for n in x.shape[2:])
+        rows, cols = core_of(x, core, self.margin_cells * _PATCH)
         if seen.ndim < 2:
             blank = x.new_zeros(rows.stop - rows.start, cols.stop - cols.start, self.config.latent_dim)
             return Gaussian(blank, blank.clone()).to(dtype)

@@ -71,7 +71,7 @@ class Transparent:
     def eval(self):
         return self
 
-    def dense(self, x, bands, *, cell_m, day_of_year, margin, dtype):
+    def dense(self, x, bands, *, cell_m, day_of_year, core, dtype):
         assert x.shape[2] % 24 == 0
         assert x.shape[3] % 24 == 0
         seen = torch.isfinite(x).any(1).any(0)
@@ -82,9 +82,7 @@ class Transparent:
         flat = [torch.full_like(own, float(v)) for v in (len(x), day_of_year[0], cell_m)]
         eta = torch.stack([own, around, row.float(), col.float(), *flat], -1) * seen[..., None]
         tau = seen[..., None].float().expand_as(eta)
-        edge = margin * 6
-        inside = (slice(edge, x.shape[2] - edge), slice(edge, x.shape[3] - edge))
-        return Gaussian(torch.nan_to_num(eta)[inside], tau[inside]).to(dtype)
+        return Gaussian(torch.nan_to_num(eta)[core], tau[core]).to(dtype)
 
 
 def transparent() -> Model:

@@ -10,7 +10,8 @@ from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models import spectral
-from georeset_lab.models.spectral import N_FIXED, N_KINDS, SpectralBasis, is_even
+from georeset_lab.models.normalise import N_KINDS
+from georeset_lab.models.spectral import N_FIXED, SpectralBasis, is_even
 from georeset_lab.models.spectrum import WAVELENGTHS_UM
 
 

@@ -217,7 +217,7 @@ def _read_ahead(
 
 
 def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
-    """What the encoder says of one block, without its margin: eta and tau, (y, x, D)."""
+    """What the encoder says of what is wanted of one block: eta and tau, (y, x, D)."""
     source = job.sources[name]
     with torch.inference_mode():
         gaussian = job.encoder.dense(
@@ -225,12 +225,10 @@ def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
             torch.from_numpy(source.bands).to(job.device),
             cell_m=source.cell_m,
             day_of_year=torch.from_numpy(source.day_of_year).to(job.device),
-            margin=job.encoder.margin_cells,
+            core=(block.rows.within(block.read_rows), block.cols.within(block.read_cols)),
             dtype=torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32,
         )
-        inside = (block.rows.within(block.core_rows), block.cols.within(block.core_cols))
-        eta, tau = (part[inside] for part in gaussian)
-        return eta.cpu().numpy(), tau.cpu().numpy()
+        return gaussian.eta.cpu().numpy(), gaussian.tau.cpu().numpy()
 
 
 def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:

@@ -24,6 +24,7 @@ from georeset_lab.embed.encoding.tiles import (
     PIXELS_PER_CELL,
     Block,
     CellLattice,
+    Needs,
     Span,
     pixel_m,
     pixel_size,
@@ -41,6 +42,8 @@ class Source:
     Parameters
     ----------
     modality : Modality
+    needs : Needs
+        What the encoder asks for.
     dates : sequence of int, optional
         Which of its dates; all by default.
     cell_m : float, optional
@@ -56,9 +59,8 @@ class Source:
     def __init__(
         self,
         modality: Modality,
+        needs: Needs,
         *,
-        stride_cells: int,
-        margin_cells: int,
         dates: list[int] | None = None,
         cell_m: float | None = None,
     ) -> None:
@@ -79,7 +81,7 @@ class Source:
             self.grid = regular_grid(modality.grid, wanted / PIXELS_PER_CELL)
             self._resample = Regrid(modality.grid, self.grid)
         self.cell_m = PIXELS_PER_CELL * pixel_m(self.grid)
-        self.lattice = CellLattice.of(self.grid, stride_cells=stride_cells, margin_cells=margin_cells)
+        self.lattice = CellLattice.of(self.grid, needs)
         self.bands = band_table(modality.bands)
         self.day_of_year = day_of_year(modality.times[self.dates])
 

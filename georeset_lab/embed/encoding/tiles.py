@@ -69,23 +69,23 @@ class Tile:
 class Block:
     """A rectangle of a modality that passes the encoder at once. All spans are pixel indices of the modality's grid."""
 
-    core_rows: Span
-    """Whole cells, beginning at a multiple of the stride; may reach outside the grid, where pixels are NaN."""
-    core_cols: Span
     rows: Span
-    """The part of the core that was asked for."""
+    """What is wanted."""
     cols: Span
-    margin_px: int
+    read_rows: Span
+    """What is wanted and what it depends on: whole strides, which may reach outside the grid, where pixels are NaN."""
+    read_cols: Span
 
-    @property
-    def read_rows(self) -> Span:
-        """The core and the margin around it."""
-        return self.core_rows.grow(self.margin_px)
 
-    @property
-    def read_cols(self) -> Span:
-        """The core and the margin around it."""
-        return self.core_cols.grow(self.margin_px)
+class Needs(NamedTuple):
+    """What an encoder asks for, in cells."""
+
+    stride_cells: int
+    """Step between attention windows; what it is given is whole strides."""
+    margin_cells: int
+    """What it needs around what it is asked for."""
+    rim_cells: int
+    """What it needs of that beyond the strides that hold the scene, where nothing was measured: whole strides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,47 +94,53 @@ class CellLattice:
 
     Parameters
     ----------
-    row0, col0 : int
+    shape : (int, int)
+        Rows and columns of the grid.
+    first : (int, int)
         Absolute number of pixel 0 of each axis.
-    stride_cells, margin_cells : int
-        Step between attention windows, and the cells the encoder needs around what it is asked for.
+    needs : Needs
+        What the encoder asks for.
     """
 
-    row0: int
-    col0: int
-    stride_cells: int
-    margin_cells: int
+    shape: tuple[int, int]
+    first: tuple[int, int]
+    needs: Needs
 
     @classmethod
-    def of(cls, grid: GeoBox, *, stride_cells: int, margin_cells: int) -> CellLattice:
+    def of(cls, grid: GeoBox, needs: Needs) -> CellLattice:
         """Lattice of a grid. A rotated grid has no lattice in the CRS: its own first pixel is number 0."""
-        if is_rotated(grid):
-            return cls(0, 0, stride_cells, margin_cells)
-        a = grid.affine
-        return cls(first_pixel(a.f, a.e), first_pixel(a.c, a.a), stride_cells, margin_cells)
+        a, shape = grid.affine, (grid.shape.y, grid.shape.x)
+        return cls(shape, (0, 0) if is_rotated(grid) else (first_pixel(a.f, a.e), first_pixel(a.c, a.a)), needs)
 
     def blocks(self, rows: Span, cols: Span, *, max_cells: int) -> Iterator[Block]:
         """Blocks of at most ``max_cells`` cells a side (at least one stride) that cover ``rows`` x ``cols``."""
-        for core_rows in self._cores(rows, self.row0, max_cells):
-            for core_cols in self._cores(cols, self.col0, max_cells):
-                yield Block(
-                    core_rows,
-                    core_cols,
-                    rows.clip(*core_rows),
-                    cols.clip(*core_cols),
-                    self.margin_cells * PIXELS_PER_CELL,
-                )
+        cut = [[*self._parts(i, span, max_cells)] for i, span in enumerate((rows, cols))]
+        for (part_rows, read_rows), (part_cols, read_cols) in itertools.product(*cut):
+            yield Block(part_rows, part_cols, read_rows, read_cols)
 
-    def _cores(self, span: Span, first: int, max_cells: int) -> Iterator[Span]:
+    def _parts(self, axis: int, span: Span, max_cells: int) -> Iterator[tuple[Span, Span]]:
+        """Parts of a span, each with all that it depends on."""
         if not span.size:
             return
-        unit = self.stride_cells * PIXELS_PER_CELL
-        low, high = (span.start + first) // unit, -(-(span.stop + first) // unit)
+        n, first, unit = self.shape[axis], self.first[axis], self.needs.stride_cells * PIXELS_PER_CELL
+        low, high = _strides(span, first, unit)
         # Pieces of equal size: 5 strides under a limit of 4 become 3 + 2, not 4 + 1.
-        pieces = -(-(high - low) // max(max_cells // self.stride_cells, 1))
+        pieces = -(-(high - low) // max(max_cells // self.needs.stride_cells, 1))
         cuts = [low + (high - low) * i // pieces for i in range(pieces + 1)]
+        whole = _pixels(*_strides(Span(0, n), first, unit), first, unit).grow(self.needs.rim_cells * PIXELS_PER_CELL)
         for start, stop in itertools.pairwise(cuts):
-            yield Span(start * unit - first, stop * unit - first)
+            core = _pixels(start, stop, first, unit)
+            yield span.clip(*core), core.grow(self.needs.margin_cells * PIXELS_PER_CELL).clip(*whole)
+
+
+def _strides(span: Span, first: int, unit: int) -> tuple[int, int]:
+    """Absolute numbers of the strides that hold a span."""
+    return (span.start + first) // unit, -(-(span.stop + first) // unit)
+
+
+def _pixels(start: int, stop: int, first: int, unit: int) -> Span:
+    """Pixels of strides, from their absolute numbers."""
+    return Span(start * unit - first, stop * unit - first)
 
 
 def first_pixel(origin: float, step: float) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.models.rivals.plain import patches
-from georeset_lab.models.spectral import normalise
+from georeset_lab.models.normalise import normalise
 
 _SCALE = 0.01
 _TOKENS = 32

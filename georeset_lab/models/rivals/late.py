@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from georeset_lab.models.core import Core
 from georeset_lab.models.encoder import Crops
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.rivals.plain import PlainConfig, PlainViT
@@ -28,7 +29,7 @@ class LateFusion(nn.Module):
     to the one whose bands are nearest.
     """
 
-    margin_cells = PlainViT.margin_cells
+    margin_cells, rim_cells = PlainViT.margin_cells, PlainViT.rim_cells
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__()
@@ -54,11 +55,11 @@ class LateFusion(nn.Module):
         *,
         cell_m: float,
         day_of_year: Tensor,
-        margin: int | None = None,
+        core: Core | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel of a tile's core; see `georeset_lab.models.encoder.Encoder.dense`."""
-        return self.of(bands).dense(x, bands, cell_m=cell_m, day_of_year=day_of_year, margin=margin, dtype=dtype)
+        return self.of(bands).dense(x, bands, cell_m=cell_m, day_of_year=day_of_year, core=core, dtype=dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Training crops with gradients; see `georeset_lab.models.encoder.Encoder.crops`."""

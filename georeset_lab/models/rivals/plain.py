@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission, emit
 from georeset_lab.models.encoder import Crops
 from georeset_lab.models.fusion import Gaussian
@@ -86,7 +87,7 @@ class PlainViT(nn.Module):
     their centres.
     """
 
-    margin_cells = 8
+    margin_cells = rim_cells = 8
 
     def __init__(self, config: PlainConfig, tokenizer: nn.Module) -> None:
         super().__init__()
@@ -107,7 +108,7 @@ class PlainViT(nn.Module):
         *,
         cell_m: float,
         day_of_year: Tensor,
-        margin: int | None = None,
+        core: Core | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Gaussian:
         """Expert of every pixel of a tile's core; see `georeset_lab.models.encoder.Encoder.dense`."""
@@ -130,8 +131,7 @@ class PlainViT(nn.Module):
             total = total + seen * blend_windows(out, used.to(x.dtype), size, stride, shape)[0]
             weight = weight + seen
         pixels = self._pixels((total / weight.clamp_min(1.0))[None], weight[None, ..., 0] > 0)[0]
-        cut = (self.margin_cells if margin is None else margin) * c.patch
-        inner = tuple(slice(cut, n - cut) for n in x.shape[2:])
+        inner = core_of(x, core, self.margin_cells * c.patch)
         seen = torch.isfinite(x).any((0, 1))[inner][..., None]
         return Gaussian(*(z * seen for z in emit(pixels[inner], c.latent_dim))).to(dtype)
 

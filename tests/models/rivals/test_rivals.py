@@ -23,7 +23,7 @@ from georeset_lab.models.rivals.late import LateFusion
 from georeset_lab.models.rivals.plain import PlainConfig, patches
 from georeset_lab.models.rivals.slots import fill, home, slot_table
 from georeset_lab.models.rivals.translation import Translated
-from georeset_lab.models.spectral import normalise
+from georeset_lab.models.normalise import normalise
 from georeset_lab.train.crops import View
 from georeset_lab.train.loop import train, untrained
 from georeset_lab.train.recipe import list_recipes, load_recipe
