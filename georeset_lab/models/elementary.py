@@ -24,18 +24,15 @@ _POWER = _polynomial(np.exp2, 6)
 _LOG1P = _polynomial(lambda u: np.log1p(np.maximum(u, 1e-12)) / np.maximum(u, 1e-12), 9)
 
 
-def _same_bits(source: Any, target: Any) -> Any:
-    def cast(typing: Any, bits: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+def _cast(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
-        return target(source), generate
-
-    return intrinsic(cast)
+    return numba.float32(numba.int32), generate
 
 
-_float_of: Any = _same_bits(numba.int32, numba.float32)
-_bits_of: Any = _same_bits(numba.float32, numba.int32)
+_float_of: Any = intrinsic(_cast)
+"""The float32 that has the bits of an int32."""
 
 
 @numba.njit(inline="always", error_model="numpy")
@@ -56,23 +53,3 @@ def softplus(x: Any) -> Any:
     p = _LOG1P
     high = ((((p[0] * u + p[1]) * u + p[2]) * u + p[3]) * u + p[4]) * u + p[5]
     return max(x, np.float32(0)) + u * ((((high * u + p[6]) * u + p[7]) * u + p[8]) * u + p[9])
-
-
-_MOST_HALF = np.float32(65504)
-_LEAST_NORMAL_HALF = np.int32(113 << 23)
-"""Bits of the float32 2 ** -14."""
-_REBIAS = np.int32(112 << 23)
-_HALF_BIT = np.int32(126 << 23)
-"""Bits of the float32 1/2, whose last bit is worth 2 ** -24, as that of the smallest float16 numbers is."""
-
-
-@numba.njit(inline="always", error_model="numpy")
-def half(x: Any) -> Any:
-    """Bits of the float16 nearest to a float32, as uint16; what lies beyond the range of float16 is clipped to it."""
-    bits = _bits_of(min(max(x, -_MOST_HALF), _MOST_HALF))
-    size = bits & np.int32(0x7FFFFFFF)
-    # Half of what is cut off is added; a tie goes to the even number.
-    normal = (size - _REBIAS + np.int32(0xFFF) + ((size >> np.int32(13)) & np.int32(1))) >> np.int32(13)
-    small = _bits_of(_float_of(size) + np.float32(0.5)) - _HALF_BIT
-    nearest = normal if size >= _LEAST_NORMAL_HALF else small
-    return np.uint16(nearest | ((bits >> np.int32(16)) & np.int32(0x8000)))

@@ -21,6 +21,7 @@ from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
+from georeset_lab.models.large import empty
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import Answers, Signature, share_out
@@ -342,7 +343,7 @@ class Encoder(nn.Module):
         framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
         (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
         sides = [part.stop - part.start for part in core]
-        out = Gaussian(*carried.new_empty(2, *sides, self.config.latent_dim, dtype=dtype))
+        out = Gaussian(*empty((2, *sides, self.config.latent_dim), dtype, carried.device))
         tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
         def paint(corner: tuple[int, int]) -> None:
@@ -353,11 +354,21 @@ class Encoder(nn.Module):
             brought = self.upsample.dense(around, near, seen[..., 0], view.guide, view.noise).flatten(0, 1)
             features, colours = (z.flatten(1).T for z in (view.features, view.colours))
             raw = self._finish(brought, features, colours, view.lit.flatten(), series.channels)
-            place = (y * p - core[0].start, x * p - core[1].start)
-            self.head.emit_block(*raw, view.observed, context_power=power, out=out, place=place)
+            block = self.head.emit_block(*raw, view.observed, context_power=power, dtype=dtype)
+            here, there = zip(
+                *(_overlap(at * p, k * p, c) for at, k, c in zip(corner, (n, m), core, strict=True)), strict=True
+            )
+            for target, part in zip(out, block, strict=True):
+                target[here] = part[there]
 
         in_threads(paint, product(range(top, bottom, tall), range(left, right, wide)), carried.device)
         return out
+
+
+def _overlap(first: int, size: int, core: slice) -> tuple[slice, slice]:
+    """Where ``size`` pixels from ``first`` on lie in the core, and which of them do."""
+    start, stop = max(first, core.start), min(first + size, core.stop)
+    return slice(start - core.start, stop - core.start), slice(start - first, stop - first)
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

@@ -117,26 +117,16 @@ class DenseHead(nn.Module):
         return Gaussian(*(torch.cat([a, context_power * b], -1) * seen for a, b in zip(own, shared, strict=True)))
 
     def emit_block(
-        self,
-        local: Tensor,
-        around: Tensor,
-        observed: Tensor,
-        *,
-        context_power: float,
-        out: Gaussian,
-        place: tuple[int, int],
-    ) -> None:
-        """Write what `emit` gives for a block of pixels into ``out``, without gradients; see `emission.emit_block`."""
+        self, local: Tensor, around: Tensor, observed: Tensor, *, context_power: float, dtype: torch.dtype
+    ) -> Gaussian:
+        """What `emit` gives for all pixels of a block, (Y, X, D), without gradients; ``local`` is (Y * X, 2 n).
+
+        The numbers are within the range of ``dtype``; not all are of that type yet.
+        """
         if local.device.type == "cpu" and local.shape[-1] == 2 * self.n_local:
-            emit_block(local, around, observed, context_power, out, place)
-            return
+            return emit_block(local, around, observed, context_power, dtype)
         local, around = (z.view(*observed.shape, -1) for z in (local, around))
-        said = self.emit(local, around, observed, context_power=context_power).to(out.eta.dtype)
-        inside = [(max(0, -at), min(n, m - at)) for n, at, m in zip(observed.shape, place, out.eta.shape, strict=False)]
-        there = tuple(slice(*part) for part in inside)
-        here = tuple(slice(at + start, at + stop) for at, (start, stop) in zip(place, inside, strict=True))
-        for target, source in zip(out, said, strict=True):
-            target[here] = source[there]
+        return self.emit(local, around, observed, context_power=context_power).to(dtype)
 
 
 class SceneHead(nn.Module):

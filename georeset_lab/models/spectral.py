@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.large import empty
 from georeset_lab.models.normalise import fill, normalise
 from georeset_lab.models.spectrum import WAVELENGTHS_UM, overlap, place_and_spread, told_by
 from georeset_lab.models.threads import in_threads
@@ -140,7 +141,8 @@ class SpectralBasis(nn.Module):
         if run == pixels:
             values, covers[0], measured = self._project(flat, bands, channels, mixings)
         else:
-            values, measured = x.new_empty(*size[:2], pixels), x.new_empty(size[0], pixels, dtype=torch.bool)
+            values = empty((*size[:2], pixels), x.dtype, x.device)
+            measured = x.new_empty(size[0], pixels, dtype=torch.bool)
 
             def project(start: int) -> None:
                 here = slice(start, start + run)
