@@ -8,7 +8,6 @@ of sensors is in ``fusion.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
-from georeset_lab.models.large import empty
+from georeset_lab.models.painting import paint
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import Answers, Signature, share_out
@@ -30,10 +29,7 @@ from georeset_lab.models.threads import in_threads
 from georeset_lab.models.upsample import GuidedUpsample
 from georeset_lab.models.vit import Block, blend_windows, rotary_table, split_windows, window_positions
 
-# Rows and columns of cells that are painted at once, and windows attended at once. On a CPU the hidden layers (4608
-# pixels or 1024 tokens, 2 MB each) then stay in a core's cache; a GPU wants long kernels.
-_BLOCK = {"cpu": (8, 16), "cuda": (64, 64)}
-_SPLINE_REACH = 2
+# On a CPU the hidden layers of 1024 tokens (2 MB) stay in a core's cache; a GPU wants long kernels.
 _WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 1024}
 
 
@@ -193,7 +189,8 @@ class Encoder(nn.Module):
         series = Series.of_dates(dates).map(lambda z: z[0])
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
-        return self._paint(carried[0], cells.look.known[0], cells.look.guide[0], series, core_of(x, core, self.margin_cells * self.config.patch), dtype)
+        inside = core_of(x, core, self.margin_cells * self.config.patch)
+        return paint(self, carried[0], cells.look.known[0], cells.look.guide[0], series, inside, dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -223,8 +220,7 @@ class Encoder(nn.Module):
         view = self.statistics.at_points(series, points)
         carried = torch.cat([self.head.cells(self._to_cells(context), cells.near), cells.signature], -1)
         carried = self._to_points(carried, cells, view, points)
-        features, colours = (z.permute(1, 2, 0) for z in (view.features, view.colours))
-        raw = self._finish(carried, features, colours, view.lit, series.channels)
+        raw = self.finish(carried, view, series.channels)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
         scene = self.scene_head(pooled, mean_signature(cells, self.signature))
@@ -290,14 +286,18 @@ class Encoder(nn.Module):
         guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
         return self.upsample.at_points(carried, cells.look.guide, cells.look.known, guide, noise, points)
 
-    def _finish(
-        self, carried: Tensor, features: Tensor, colours: Tensor, lit: Tensor, channels: Channels
-    ) -> tuple[Tensor, Tensor]:
-        """What the head says of pixels from all that reaches them: the local dimensions, then those with context."""
+    def columns(self, view: PixelView, channels: Channels) -> Tensor:
+        """Places of the features of a view among all, those that all pixels share last."""
+        return self.statistics.columns(channels, len(view.features) + len(view.shared))
+
+    def finish(self, carried: Tensor, view: PixelView, channels: Channels) -> tuple[Tensor, Tensor]:
+        """What the head says of pixels (...) from all that reaches them: the local dimensions, then those with context."""
         n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
-        parts = self.signature.parts(carried[..., -n:], colours, lit)
-        columns = self.statistics.columns(channels, features.shape[-1])
-        return self.head(carried[..., :-n], features, columns, parts)
+        features, colours = (z.movedim(0, -1) for z in (view.features, view.colours))
+        parts = self.signature.parts(carried[..., -n:], colours, view.lit)
+        columns, own = self.columns(view, channels), len(view.features)
+        shared = self.head.share(view.shared, columns[own:])
+        return self.head(carried[..., :-n], features, columns[:own], shared, parts)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""
@@ -333,42 +333,6 @@ class Encoder(nn.Module):
             return context[0], valid[0]
         score = self.date_score(context)[..., 0].masked_fill(~valid, -1e4)
         return (score.softmax(0)[..., None] * context).sum(0), valid.any(0)
-
-    def _paint(
-        self, carried: Tensor, known: Tensor, cells: Tensor, series: Series, core: Core, dtype: torch.dtype
-    ) -> Gaussian:
-        """Carry what cells say to the pixels and apply the head, block by block: (Y', X', D)."""
-        p, reach = self.config.patch, _SPLINE_REACH
-        power = 1.0 if self.config.deterministic else self.config.context_power
-        framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
-        (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
-        sides = [part.stop - part.start for part in core]
-        out = Gaussian(*empty((2, *sides, self.config.latent_dim), dtype, carried.device))
-        tall, wide = _BLOCK.get(carried.device.type, (16, 16))
-
-        def paint(corner: tuple[int, int]) -> None:
-            y, x = corner
-            n, m = min(tall, bottom - y), min(wide, right - x)
-            around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
-            view = self.statistics.window(series, (y * p, x * p), (n * p, m * p))
-            brought = self.upsample.dense(around, near, seen[..., 0], view.guide, view.noise).flatten(0, 1)
-            features, colours = (z.flatten(1).T for z in (view.features, view.colours))
-            raw = self._finish(brought, features, colours, view.lit.flatten(), series.channels)
-            block = self.head.emit_block(*raw, view.observed, context_power=power, dtype=dtype)
-            here, there = zip(
-                *(_overlap(at * p, k * p, c) for at, k, c in zip(corner, (n, m), core, strict=True)), strict=True
-            )
-            for target, part in zip(out, block, strict=True):
-                target[here] = part[there]
-
-        in_threads(paint, product(range(top, bottom, tall), range(left, right, wide)), carried.device)
-        return out
-
-
-def _overlap(first: int, size: int, core: slice) -> tuple[slice, slice]:
-    """Where ``size`` pixels from ``first`` on lie in the core, and which of them do."""
-    start, stop = max(first, core.start), min(first + size, core.stop)
-    return slice(start - core.start, stop - core.start), slice(start - first, stop - first)
 
 
 def _calendar(day_of_year: Tensor, cell_m: float) -> Tensor:

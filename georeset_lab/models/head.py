@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from georeset_lab.models.emission import Emission, emit, emit_block
+from georeset_lab.models.emission import Emission, emit
 from georeset_lab.models.fusion import Gaussian
 
 
@@ -75,8 +75,12 @@ class DenseHead(nn.Module):
         """
         return torch.cat([self.beside(near), self.around.raw(self.mix(torch.cat([context, near], -1)))], -1)
 
+    def share(self, features: Tensor, columns: Tensor) -> Tensor:
+        """What the hidden layer (width,) gets from features (n,) that all pixels share, at these places; and its bias."""
+        return self.alone.bias + self.alone.weight[:, columns] @ features
+
     def forward(
-        self, carried: Tensor, pixel: Tensor, columns: Tensor, signature: Mapping[int, Tensor]
+        self, carried: Tensor, pixel: Tensor, columns: Tensor, shared: Tensor, signature: Mapping[int, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Mean and certainty before its activation, of the ``n_local`` dimensions and of those with context; for `emit`.
 
@@ -88,10 +92,12 @@ class DenseHead(nn.Module):
             Those of the ``n_pixel`` features that the sensor can fill.
         columns : Tensor, shape (n,)
             Their places.
+        shared : Tensor, shape (width,)
+            From `share`.
         signature : mapping of first dimension to Tensor (..., n)
             What the local means are before any learning (`Signature.parts`); 0 where nothing is given.
         """
-        alone = F.linear(pixel, self.alone.weight[:, columns], self.alone.bias)
+        alone = F.linear(pixel, self.alone.weight[:, columns], shared)
         local = self.local.raw(alone + carried[..., : self.width])
         for first, part in signature.items():
             local[..., first : first + part.shape[-1]] += part
@@ -115,18 +121,6 @@ class DenseHead(nn.Module):
         own, shared = emit(local, self.n_local), emit(around, self.n_around)
         seen = observed[..., None]
         return Gaussian(*(torch.cat([a, context_power * b], -1) * seen for a, b in zip(own, shared, strict=True)))
-
-    def emit_block(
-        self, local: Tensor, around: Tensor, observed: Tensor, *, context_power: float, dtype: torch.dtype
-    ) -> Gaussian:
-        """What `emit` gives for all pixels of a block, (Y, X, D), without gradients; ``local`` is (Y * X, 2 n).
-
-        The numbers are within the range of ``dtype``; not all are of that type yet.
-        """
-        if local.device.type == "cpu" and local.shape[-1] == 2 * self.n_local:
-            return emit_block(local, around, observed, context_power, dtype)
-        local, around = (z.view(*observed.shape, -1) for z in (local, around))
-        return self.emit(local, around, observed, context_power=context_power).to(dtype)
 
 
 class SceneHead(nn.Module):

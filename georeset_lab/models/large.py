@@ -10,8 +10,10 @@ from torch import Tensor
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What ``torch.empty`` gives. On a CPU the memory is NumPy's, which asks the system for pages of 2 MB instead of 4 kB:
-    clearing those, as it must for each new array, takes less than half of the time.
+    """What ``torch.empty`` gives, on a CPU in memory of NumPy's.
+
+    NumPy asks the system for pages of 2 MB instead of 4 kB: to clear them, as must be for each new array, takes less than
+    half of the time.
     """
     if device.type != "cpu":
         return torch.empty(tuple(shape), dtype=dtype, device=device)

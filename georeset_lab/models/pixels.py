@@ -56,7 +56,9 @@ class PixelView(NamedTuple):
 
     features: Tensor
     """(5 R', ...): value, neighbourhood mean and spread, cover (weighted means over dates), spread over dates. Of a single
-    date, which has no such spread, (4 R', ...)."""
+    date, which has no such spread, (4 R', ...); or (3 R', ...), if the cover is in ``shared``."""
+    shared: Tensor
+    """(R',): cover, if one date has the same at all pixels; else (0,)."""
     guide: Tensor
     """(fixed, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
     noise: Tensor
@@ -93,7 +95,7 @@ class PixelStatistics(nn.Module):
         nn.init.zeros_(self.date_score.weight)
 
     def columns(self, channels: Channels, n: int) -> Tensor:
-        """Places (n,) of a view's n features among all ``n_features``."""
+        """Places (n,) of a view's n features, shared ones last, among all ``n_features``."""
         blocks = torch.tensor(_BLOCKS[: n // len(channels.places)], device=channels.places.device)
         return (blocks[:, None] * self.n_virtual + channels.places).flatten()
 
@@ -119,7 +121,7 @@ class PixelStatistics(nn.Module):
         near = (slice(low[0], high[0]), slice(low[1], high[1]))
         view = self(series.map(lambda z: z[..., *near]))
         inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
-        return PixelView(*(z[..., *inner] for z in view))
+        return PixelView(*(z if z is view.shared else z[..., *inner] for z in view))
 
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
@@ -151,8 +153,12 @@ class PixelStatistics(nn.Module):
         colours = values[:, optical]
         if len(values) == 1:
             noise = spread[0, fixed].square().mean(0, keepdim=True)
-            features = torch.cat([values[0], mean[0], spread[0], cover[0]])
-            return PixelView(features, mean[0, fixed], noise, measured[0], colours[0], light[0])
+            parts, shared = [values[0], mean[0], spread[0]], cover.new_empty(0)
+            if is_even(cover):
+                shared = cover[0, :, 0, 0]
+            else:
+                parts.append(cover[0])
+            return PixelView(torch.cat(parts), shared, mean[0, fixed], noise, measured[0], colours[0], light[0])
         both = torch.cat([channels.places, self.n_virtual + channels.places])
         score = F.linear(torch.cat([values, mean], 1).movedim(1, -1), self.date_score.weight[:, both])[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
@@ -164,7 +170,7 @@ class PixelStatistics(nn.Module):
         noise = (spread[:, fixed].square().mean(1, keepdim=True) * present).sum(0) / n
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
-        return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
+        return PixelView(features, cover.new_empty(0), guide, noise, measured.any(0), plain, light.any(0))
 
 
 def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -> tuple[Tensor, Tensor, Tensor]:

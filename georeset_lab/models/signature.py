@@ -112,13 +112,17 @@ class Signature(nn.Module):
         return {block: self._turn(block, z) * (share > 0) for block, (z, share) in parts.items()}
 
     def read_pixels(self, colours: Tensor, lit: Tensor) -> Tensor:
-        """Dimensions of pixels (..., size) from the optical virtual bands (..., 10); 0 where no light was seen (...)."""
+        """Dimensions of pixels (..., size) from the optical virtual bands (..., 10); 0 where no light was seen (...).
+
+        A sensor without reflectance has no colours, (..., 0).
+        """
+        if not colours.shape[-1]:
+            return colours.new_zeros(*lit.shape, self.sizes["pixel"])
         return self._turn("pixel", colours) * lit[..., None]
 
     def parts(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> dict[int, Tensor]:
         """What is known of the local dimensions, each part under its first dimension; arguments as of `whole`."""
-        known = {self.sizes["pixel"]: of_cells}
-        return {0: self.read_pixels(colours, lit), **known} if colours.shape[-1] else known
+        return {0: self.read_pixels(colours, lit), self.sizes["pixel"]: of_cells}
 
     def whole(self, of_cells: Tensor, colours: Tensor, lit: Tensor) -> Tensor:
         """All dimensions (..., D) in the order of the blocks; the teacher's are 0.
@@ -130,10 +134,8 @@ class Signature(nn.Module):
         colours : Tensor, shape (..., 10) or, of a sensor without reflectance, (..., 0)
         lit : Tensor, shape (...), bool
         """
-        empty = of_cells.new_zeros(*of_cells.shape[:-1], max(self.sizes.values()))
-        seen = colours.shape[-1] > 0
-        own = self.read_pixels(colours, lit) if seen else empty[..., : self.sizes["pixel"]]
-        return torch.cat([own, of_cells, empty[..., : self.sizes["teacher"]]], -1)
+        unknown = of_cells.new_zeros(*of_cells.shape[:-1], self.sizes["teacher"])
+        return torch.cat([self.read_pixels(colours, lit), of_cells, unknown], -1)
 
     def _turn(self, block: str, features: Tensor) -> Tensor:
         turned: Tensor = (features - self.get_buffer(f"{block}_centre")) @ self.get_buffer(f"{block}_turn")

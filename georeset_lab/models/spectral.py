@@ -161,8 +161,9 @@ class SpectralBasis(nn.Module):
     def _project(
         self, x: Tensor, bands: Tensor, channels: Channels, mixings: dict[tuple[int, ...], Mixing]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Virtual bands (B, R', N) of some pixels (B, C, N), cover of those measured, (1, R', 1) if each of them has all
-        bands, and which those are, (B, N).
+        """Virtual bands (B, R', N) of some pixels (B, C, N), their cover, and which of them were measured, (B, N).
+
+        The cover is (1, R', 1) if each pixel that was measured has all bands.
         """
         filled, patchy = fill(x, bands)
         if patchy:

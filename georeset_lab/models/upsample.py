@@ -61,7 +61,16 @@ class GuidedUpsample:
         return self.width**-2 / (bands * (noise + _QUIET))
 
     def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
-        """Upsample a strip of cells.
+        """Upsample a strip of cells; see `by_cell`.
+
+        Returns
+        -------
+        Tensor, shape (Ny * patch, Nx * patch, H)
+        """
+        return by_row(self.by_cell(context, cells, known, pixels, noise), self.patch)
+
+    def by_cell(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
+        """Upsample a strip of cells; the pixels stay in the order of their cells.
 
         Parameters
         ----------
@@ -75,7 +84,7 @@ class GuidedUpsample:
 
         Returns
         -------
-        Tensor, shape (Ny * patch, Nx * patch, H)
+        Tensor, shape (Ny, Nx, patch ** 2, H)
         """
         spline = spline_matrix(SIDE, self.patch)[REACH * self.patch : (REACH + 1) * self.patch].to(context)
         spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, SIDE**2)
@@ -84,7 +93,7 @@ class GuidedUpsample:
         else:
             guide, spread = (_by_cell(z, self.patch) for z in (pixels, noise))
             weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
-        return _by_row(weight @ _around(context), self.patch)
+        return weight @ _around(context)
 
     def smooth(self, features: Tensor, cells: Tensor, known: Tensor, noise: Tensor) -> Tensor:
         """Average features of cells over the 5 x 5 cells around that look alike.
@@ -127,8 +136,8 @@ def _by_cell(x: Tensor, patch: int) -> Tensor:
     return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
 
 
-def _by_row(x: Tensor, patch: int) -> Tensor:
-    """(Ny, Nx, patch ** 2, F) to (Y, X, F)."""
+def by_row(x: Tensor, patch: int) -> Tensor:
+    """Pixels in the order of their cells, (Ny, Nx, patch ** 2, F), row by row: (Y, X, F)."""
     ny, nx, _, f = x.shape
     return x.view(ny, nx, patch, patch, f).transpose(1, 2).reshape(ny * patch, nx * patch, f)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from georeset_lab.models.upsample import GuidedUpsample, _around, _by_cell, _by_row, spline_matrix
+from georeset_lab.models.upsample import GuidedUpsample, _around, _by_cell, by_row, spline_matrix
 
 PATCH, BANDS = 6, 5
 
@@ -24,7 +24,7 @@ def test_compiled_weights_are_those_of_the_formula(strip):
     spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(PATCH**2, 25)
     guide, spread = (_by_cell(z, PATCH) for z in (pixels, noise))
     weight = upsample.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
-    expected = _by_row(weight @ _around(context), PATCH)
+    expected = by_row(weight @ _around(context), PATCH)
     brought = upsample.dense(context, cells, known, pixels, noise)
     torch.testing.assert_close(brought, expected, atol=1e-5, rtol=1e-5)
     assert (brought[:PATCH, :PATCH] == 0).all(), "where no cell around is known, nothing is brought"

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from georeset_lab.models.rivals.plain import patches
 from georeset_lab.models.normalise import N_KINDS, normalise
+from georeset_lab.models.rivals.plain import patches
 
 _LONGEST = 10_000.0
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from georeset_lab.models.rivals.plain import patches
 from georeset_lab.models.normalise import normalise
+from georeset_lab.models.rivals.plain import patches
 
 _SCALE = 0.01
 _TOKENS = 32

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
+from georeset_lab.models.normalise import normalise
 from georeset_lab.models.rivals.plain import patches
 from georeset_lab.models.rivals.slots import fill, home, slot_table
-from georeset_lab.models.normalise import normalise
 
 PIXEL_M = 30.0
 SLOPE_OFFSET = {

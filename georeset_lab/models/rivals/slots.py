@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
-from georeset_lab.models.rivals.plain import patches
 from georeset_lab.models.normalise import normalise
+from georeset_lab.models.rivals.plain import patches
 
 SENSORS = ("sentinel-2-l2a", "landsat-8-l2")
 """Whose bands have slots; a sensor that is not among them is read as the one whose bands are nearest."""
