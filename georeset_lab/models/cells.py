@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from georeset_lab.models.pixels import Series
+from georeset_lab.models.pooling import pool_squares
 from georeset_lab.models.sharpness import sharpness, sum_steps
 from georeset_lab.models.signature import Answers, Signature
 from georeset_lab.models.spectral import Channels, is_even
@@ -81,10 +82,11 @@ def sum_cells(series: Series, signature: Signature, patch: int) -> CellSums:
     """Sums over the pixels of the cells of each date of a batch of series (B, T, R', Y, X)."""
     values, cover, measured, channels = series
     present = _share(measured[:, :, None].to(values), patch)
+    mean, square = (z.unflatten(0, values.shape[:2]) for z in pool_squares(values.flatten(0, 1), patch))
     return CellSums(
         present,
-        _share(values, patch),
-        _share(values[:, :, channels.fixed].square(), patch),
+        mean,
+        square[..., channels.fixed],
         cover[..., 0, 0][:, :, None, None] * present if is_even(cover) else _share(cover, patch),
         *signature.answers(series, patch),
         *sum_steps(series, patch),

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from georeset_lab.models.pooling import pool_rectified
 from georeset_lab.models.threads import in_threads
 
-_ROWS = 4
-"""Rows of cells that are answered at once."""
+_ROWS = 2
+"""Rows of cells that are answered at once: 1.2 MB for a tile of 128 cells."""
 
 
 def rectified_means(
@@ -50,12 +51,11 @@ def rectified_means(
         answer = F.conv2d(framed[:, :, y : y + _ROWS * patch + 2], kernels, -threshold)
         if not complete:
             answer = answer * weight[:, :, y : y + _ROWS * patch]
-        pooled[y] = F.avg_pool2d(answer.relu(), patch), F.avg_pool2d(answer, patch)
+        pooled[y] = pool_rectified(answer, patch)
 
     strips = range(0, values.shape[2], _ROWS * patch)  # the answers of one stay in a core's cache
     in_threads(pool, strips, values.device)
-    positive, answers = (torch.cat(z, 2) for z in zip(*(pooled[y] for y in strips), strict=True))
+    answers, positive = (torch.cat(z, 1) for z in zip(*(pooled[y] for y in strips), strict=True))
     # The negative part is the positive one less the answer itself: pooling is linear.
-    negative = positive - answers
-    means = torch.cat([positive, negative], 1) / share.clamp_min(1e-9)
-    return means.permute(0, 2, 3, 1), share[:, 0]
+    both = torch.cat([positive, positive - answers], -1)
+    return both if complete else both / share[:, 0, ..., None].clamp_min(1e-9), share[:, 0]
