@@ -289,9 +289,9 @@ class _Call:
 
 
 def _model(model: str | os.PathLike[str] | Model) -> Model:
-    from georeset_lab.models.checkpoint import Model, load_model
+    from georeset_lab.models.checkpoint import Model, kept_model
 
-    return model if isinstance(model, Model) else load_model(os.fspath(model))
+    return model if isinstance(model, Model) else kept_model(os.fspath(model))
 
 
 def _tile_px(grid: GeoBox, cell_m: float, tile_cells: int) -> tuple[tuple[int, int], tuple[int, int]]:

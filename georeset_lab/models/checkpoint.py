@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,6 +86,24 @@ def save_model(model: Model, folder: str | Path) -> Path:
     return folder
 
 
+def kept_model(source: str) -> Model:
+    """What `load_model` gives, kept in memory until its files change. For callers that do not hand it on to be changed."""
+    files = [_folder(source) / name for name in (_CARD, _WEIGHTS)]
+    if not all(f.is_file() for f in files):
+        return load_model(source)
+    return _loaded(source, tuple((s.st_mtime_ns, s.st_size) for s in (f.stat() for f in files)))
+
+
+@lru_cache(maxsize=2)
+def _loaded(source: str, _files: tuple[tuple[int, int], ...]) -> Model:
+    return load_model(source)
+
+
+def _folder(source: str | Path) -> Path:
+    released = isinstance(source, str) and (_RELEASED / source / _CARD).is_file()
+    return _RELEASED / source if released else Path(source)
+
+
 def load_model(source: str | Path) -> Model:
     """Load an encoder by name or from a folder.
 
@@ -106,7 +125,7 @@ def load_model(source: str | Path) -> Model:
         return Model(cast(Encoder, published), about, galileo_hash(published), GALILEO)
     if isinstance(source, str) and source.startswith("torchgeo:"):
         return _published(source)
-    folder = _RELEASED / source if isinstance(source, str) and (_RELEASED / source / _CARD).is_file() else Path(source)
+    folder = _folder(source)
     if not folder.is_dir():
         names = ", ".join(repr(n) for n in list_models()) or "none"
         raise CheckpointError(

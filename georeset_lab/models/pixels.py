@@ -106,13 +106,12 @@ class PixelStatistics(nn.Module):
         present = measured[:, None].to(values.dtype)
         sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
         # The square that a pixel closes at one corner is another pixel's at the other: each is weighed once.
-        mean, spread = _combine([_four_corners(z, y, x) for z in _weigh(*sums)])
-        return self._over_dates(series, mean, spread)
+        return self._over_dates(series, *self._say(series, [_four_corners(z, y, x) for z in _weigh(*sums)]))
 
     def window(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> PixelView:
         """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them."""
         if series.values.device.type == "cpu":
-            squares = read_squares(series.values, series.measured, first, size)
+            squares = read_squares(series.values, series.measured, series.channels.fixed.stop, first, size)
             rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
             return self._over_dates(series.map(lambda z: z[..., rows, cols]), *squares)
         y, x = series.values.shape[-2:]
@@ -140,34 +139,38 @@ class PixelStatistics(nn.Module):
         ]
         own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
         seen = present[:, 0, ..., REACH, REACH] > 0
-        return self._over_dates(
-            Series(near[..., REACH, REACH], own, seen, channels),
-            *_combine([z.sum(0) for z in _weigh(*sums, channel=2)]),
-        )
+        here = Series(near[..., REACH, REACH], own, seen, channels)
+        return self._over_dates(here, *self._say(here, [z.sum(0) for z in _weigh(*sums, channel=2)]))
 
-    def _over_dates(self, series: Series, mean: Tensor, spread: Tensor) -> PixelView:
-        """Pool (T, R', ...) summaries with learned weights of the dates."""
+    def _say(self, series: Series, weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What `read_squares` gives, from the summed weight, weighted mean and weighted variance of the squares."""
+        share = 1.0 / weighed[0].clamp_min(1e-30)
+        mean, spread = weighed[1] * share, _root(weighed[2] * share)
+        noise = spread[:, series.channels.fixed].square().mean(1, keepdim=True)
+        return torch.stack([series.values, mean, spread]), noise
+
+    def _over_dates(self, series: Series, parts: Tensor, noise: Tensor) -> PixelView:
+        """Pool (3, T, R', ...) summaries, value, mean and spread, with learned weights of the dates."""
         values, cover, measured, channels = series
-        fixed, optical = channels.fixed, channels.optical
+        mean, fixed, optical = parts[1], channels.fixed, channels.optical
         light = series.saw(optical)
         colours = values[:, optical]
         if len(values) == 1:
-            noise = spread[0, fixed].square().mean(0, keepdim=True)
-            parts, shared = [values[0], mean[0], spread[0]], cover.new_empty(0)
+            features, shared = parts[:, 0].flatten(0, 1), cover.new_empty(0)
             if is_even(cover):
                 shared = cover[0, :, 0, 0]
             else:
-                parts.append(cover[0])
-            return PixelView(torch.cat(parts), shared, mean[0, fixed], noise, measured[0], colours[0], light[0])
+                features = torch.cat([features, cover[0]])
+            return PixelView(features, shared, mean[0, fixed], noise[0], measured[0], colours[0], light[0])
         both = torch.cat([channels.places, self.n_virtual + channels.places])
         score = F.linear(torch.cat([values, mean], 1).movedim(1, -1), self.date_score.weight[:, both])[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
-        pooled = [(weight * part).sum(0) for part in (values, mean, spread)]
+        pooled = [(weight * part).sum(0) for part in parts]
         present = measured[:, None].to(values.dtype)
         n = present.sum(0).clamp_min(1.0)
         change = ((values - pooled[0]) ** 2 * present).sum(0) / n
         features = torch.cat([*pooled, (weight * cover).sum(0), _root(change)])
-        noise = (spread[:, fixed].square().mean(1, keepdim=True) * present).sum(0) / n
+        noise = (noise * present).sum(0) / n
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
         return PixelView(features, cover.new_empty(0), guide, noise, measured.any(0), plain, light.any(0))
@@ -186,12 +189,6 @@ def _four_corners(framed: Tensor, y: int, x: int) -> Tensor:
     """Sum over the four squares that hold a pixel in a corner, from what is said of squares by their centre."""
     tall = framed[..., :y, :] + framed[..., REACH : REACH + y, :]
     return tall[..., :x] + tall[..., REACH : REACH + x]
-
-
-def _combine(weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and spread, each (T, R, ...), from the summed weight, weighted mean and weighted variance of the squares."""
-    share = 1.0 / weighed[0].clamp_min(1e-30)
-    return weighed[1] * share, _root(weighed[2] * share)
 
 
 def _root(variance: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ REACH = 2
 
 
 def _read(
-    values: Any, measured: Any, first: Any, mean: Any, spread: Any, weight: Any, m: Any, v: Any, row: Any
-) -> None:
+    values: Any, measured: Any, first: Any, fixed: Any, own: Any, mean: Any, spread: Any, noise: Any,
+    weight: Any, m: Any, v: Any, row: Any,
+) -> None:  # fmt: skip
     dates, bands, tall, wide = values.shape
     ny, nx = mean.shape[2:]
     floor, one, zero = np.float32(FLOOR), np.float32(1), np.float32(0)
@@ -65,21 +66,28 @@ def _read(
             above, below = weight[y], weight[y + REACH]
             for x in range(nx):
                 share[x] = one / max(above[x] + above[x + 2] + below[x] + below[x + 2], nil)
+            rough = noise[t, y]
+            rough[:] = zero
             for b in range(bands):
+                line, owns = values[t, b, first[0] + y, first[1] : first[1] + nx], own[t, b, y]
+                part = one / np.float32(fixed) if b < fixed else zero
                 m0, m1, v0, v1 = m[b, y], m[b, y + REACH], v[b, y], v[b, y + REACH]
                 means, spreads = mean[t, b, y], spread[t, b, y]
                 for x in range(nx):
                     p, q, r, s = above[x], above[x + 2], below[x], below[x + 2]
                     means[x] = (p * m0[x] + q * m0[x + 2] + r * m1[x] + s * m1[x + 2]) * share[x]
                     variance = (p * v0[x] + q * v0[x + 2] + r * v1[x] + s * v1[x + 2]) * share[x]
-                    spreads[x] = np.sqrt(variance + floor) - root
+                    some = np.sqrt(variance + floor) - root
+                    spreads[x] = some
+                    rough[x] += some * some * part
+                    owns[x] = line[x]
 
 
 _read_loop = compiled(_read)
 
 
 def read_squares(
-    values: Tensor, measured: Tensor, first: tuple[int, int], size: tuple[int, int]
+    values: Tensor, measured: Tensor, fixed: int, first: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Weighted mean and spread of the squares around ``size`` pixels from ``first`` on, on a CPU, without gradients.
 
@@ -88,18 +96,22 @@ def read_squares(
     values : Tensor, shape (T, R, Y, X), float32
         0 where nothing was measured.
     measured : Tensor, shape (T, Y, X), bool
+    fixed : int
+        Bands, the first ones, of which the noise is read.
 
     Returns
     -------
-    mean, spread : Tensor, shape (T, R, *size)
+    parts : Tensor, shape (3, T, R, *size)
+        The pixels' own values, the means and the spreads.
+    noise : Tensor, shape (T, 1, *size)
+        Mean square of the spreads of the fixed bands.
     """
     t, bands = values.shape[:2]
-    mean, spread = values.new_empty(2, t, bands, *size)
+    parts, noise = values.new_empty(3, t, bands, *size), values.new_empty(t, *size)
     tall, wide = (n + REACH for n in size)
     scratch = np.empty((2 * bands + 1, tall, wide), np.float32)
     rows = np.empty((5, wide + REACH), np.float32)
     means, variances = scratch[1 : bands + 1], scratch[bands + 1 :]
-    _read_loop(
-        values.numpy(), measured.numpy(), first, mean.numpy(), spread.numpy(), scratch[0], means, variances, rows
-    )
-    return mean, spread
+    arrays = (z.numpy() for z in (*parts, noise))
+    _read_loop(values.numpy(), measured.numpy(), first, fixed, *arrays, scratch[0], means, variances, rows)
+    return parts, noise[:, None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from georeset_lab.models.weigh_cells import FLOOR, REACH, SIDE, weigh_cells
+from georeset_lab.models.weigh_cells import FLOOR, REACH, SIDE, smooth_cells, weigh_cells
 
 _QUIET = 1e-3
 """Least mean square of a local spread, in squared virtual bands: a sensor without noise still has fields."""
@@ -112,6 +112,9 @@ class GuidedUpsample:
         """
         out = []
         for mine, own, seen, spread in zip(features, cells, known, noise, strict=True):
+            if mine.device.type == "cpu" and not torch.is_grad_enabled():
+                out.append(smooth_cells(mine, own, seen, self._scale(own.shape[-1], spread)[..., 0]))
+                continue
             framed = [F.pad(z, (0, 0, *(REACH,) * 4)) for z in (own, seen[..., None], mine)]
             near, there, around = (_around(z) for z in framed)
             spatial = torch.ones(1, SIDE**2).to(mine)

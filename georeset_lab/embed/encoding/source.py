@@ -147,20 +147,21 @@ class Source:
         if self._resample is None:
             return self._pixels(rows, cols)
         src_rows, src_cols = self._resample.footprint(rows, cols)
-        layers = (len(self.dates), len(self.modality.bands))
-        total = np.zeros((rows.size, cols.size, *layers), np.float32)
-        amount = np.zeros((rows.size, cols.size, 1, 1), np.float32)
+        total = np.zeros((len(self.dates), len(self.modality.bands), rows.size, cols.size), np.float32)
+        amount = np.zeros((1, 1, rows.size, cols.size), np.float32)
         if src_rows.size and src_cols.size:
-            values = np.moveaxis(self._pixels(src_rows, src_cols), (2, 3), (0, 1))
+            values = self._pixels(src_rows, src_cols)
             seen = np.isfinite(values)
             if seen.all():  # the usual case: pixels are counted once for all layers
-                seen = np.ones((*values.shape[:2], 1, 1), bool)
+                seen = np.ones((1, 1, *values.shape[2:]), bool)
             else:
                 values, amount = np.where(seen, values, np.float32(0)), np.zeros_like(total)
-            self._resample.add(total, values, src_rows, src_cols, rows, cols)
-            self._resample.add(amount, seen.astype(np.float32), src_rows, src_cols, rows, cols)
+            for sums, layers in ((total, values), (amount, seen.astype(np.float32))):
+                for i in np.ndindex(*sums.shape[:2]):
+                    self._resample.add(sums[i], layers[i], src_rows, src_cols, rows, cols)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.moveaxis(total / amount, (0, 1), (2, 3))
+            total /= amount
+        return total
 
     def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
         if self.modality.is_lazy:
