@@ -220,7 +220,7 @@ class Encoder(nn.Module):
         view = self.statistics.at_points(series, points)
         carried = torch.cat([self.head.cells(self._to_cells(context), cells.near), cells.signature], -1)
         carried = self._to_points(carried, cells, view, points)
-        raw = self.finish(carried, view, series.channels)
+        raw = self.finish(carried, view, series)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
         scene = self.scene_head(pooled, mean_signature(cells, self.signature))
@@ -286,18 +286,13 @@ class Encoder(nn.Module):
         guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
         return self.upsample.at_points(carried, cells.look.guide, cells.look.known, guide, noise, points)
 
-    def columns(self, view: PixelView, channels: Channels) -> Tensor:
-        """Places of the features of a view among all, those that all pixels share last."""
-        return self.statistics.columns(channels, len(view.features) + len(view.shared))
-
-    def finish(self, carried: Tensor, view: PixelView, channels: Channels) -> tuple[Tensor, Tensor]:
+    def finish(self, carried: Tensor, view: PixelView, series: Series) -> tuple[Tensor, Tensor]:
         """What the head says of pixels (...) from all that reaches them: the local dimensions, then those with context."""
         n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
         features, colours = (z.movedim(0, -1) for z in (view.features, view.colours))
         parts = self.signature.parts(carried[..., -n:], colours, view.lit)
-        columns, own = self.columns(view, channels), len(view.features)
-        shared = self.head.share(view.shared, columns[own:])
-        return self.head(carried[..., :-n], features, columns[:own], shared, parts)
+        columns, others = self.statistics.columns(series)
+        return self.head(carried[..., :-n], features, columns, self.head.share(series.shared, others), parts)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from georeset_lab.models.core import Core
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.large import empty
-from georeset_lab.models.pixels import PixelView, Series
-from georeset_lab.models.readout import BlockOfPixels, read_out
-from georeset_lab.models.spectral import Channels
+from georeset_lab.models.pixels import Series
+from georeset_lab.models.readout import ReadOut
 from georeset_lab.models.threads import in_threads
 from georeset_lab.models.upsample import by_row
 
@@ -49,10 +48,14 @@ def paint(
         Of the result.
     """
     p, reach = encoder.config.patch, _SPLINE_REACH
+    power = 1.0 if encoder.config.deterministic else encoder.config.context_power
     framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
     (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
     sides = [part.stop - part.start for part in core]
     out = Gaussian(*empty((2, *sides, encoder.config.latent_dim), dtype, carried.device))
+    read_out = None
+    if carried.device.type == "cpu" and not encoder.config.deterministic:
+        read_out = ReadOut(encoder.head, *encoder.statistics.columns(series), series.shared, power, dtype)
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
     def paint_block(corner: tuple[int, int]) -> None:
@@ -61,7 +64,12 @@ def paint(
         around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
         view = encoder.statistics.window(series, (y * p, x * p), (n * p, m * p))
         brought = encoder.upsample.by_cell(around, near, seen[..., 0], view.guide, view.noise)
-        block = _read_out(encoder, brought, view, series.channels, dtype)
+        if read_out is None:
+            raw = encoder.finish(by_row(brought, p), view, series)
+            block = encoder.head.emit(*raw, view.observed, context_power=power).to(dtype)
+        else:
+            colours = encoder.signature.read_pixels(view.colours.flatten(1).T, view.lit.flatten())
+            block = read_out(brought, view.features, colours, view.observed)
         (rows, in_rows), (cols, in_cols) = (
             _overlap(at * p, k * p, part) for at, k, part in zip(corner, (n, m), core, strict=True)
         )
@@ -70,20 +78,6 @@ def paint(
 
     in_threads(paint_block, product(range(top, bottom, tall), range(left, right, wide)), carried.device)
     return out
-
-
-def _read_out(encoder: Encoder, brought: Tensor, view: PixelView, channels: Channels, dtype: torch.dtype) -> Gaussian:
-    """Experts of a block (Y, X, D) within the range of ``dtype``."""
-    config, head = encoder.config, encoder.head
-    if brought.device.type == "cpu" and not config.deterministic:
-        columns, n = encoder.columns(view, channels), len(view.features)
-        colours = encoder.signature.read_pixels(view.colours.flatten(1).T, view.lit.flatten())
-        shared = head.share(view.shared, columns[n:])
-        block = BlockOfPixels(brought, view.features, columns[:n], shared, colours, view.observed)
-        return read_out(head, block, config.context_power, dtype)
-    raw = encoder.finish(by_row(brought, config.patch), view, channels)
-    power = 1.0 if config.deterministic else config.context_power
-    return head.emit(*raw, view.observed, context_power=power).to(dtype)
 
 
 def _overlap(first: int, size: int, part: slice) -> tuple[slice, slice]:

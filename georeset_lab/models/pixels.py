@@ -27,6 +27,12 @@ class Series(NamedTuple):
     """(T, Y, X) bool."""
     channels: Channels
 
+    @property
+    def shared(self) -> Tensor:
+        """(R',): the cover of a single date, if all its measured pixels have the same; else (0,)."""
+        even = self.values.shape[-4] == 1 and is_even(self.cover)
+        return self.cover[..., 0, 0].reshape(-1, self.cover.shape[-3])[0] if even else self.cover.new_empty(0)
+
     def saw(self, part: slice) -> Tensor:
         """Pixels (T, Y, X) with any of these virtual bands."""
         cover = self.cover[..., :1, :1] if is_even(self.cover) else self.cover
@@ -56,9 +62,7 @@ class PixelView(NamedTuple):
 
     features: Tensor
     """(5 R', ...): value, neighbourhood mean and spread, cover (weighted means over dates), spread over dates. Of a single
-    date, which has no such spread, (4 R', ...); or (3 R', ...), if the cover is in ``shared``."""
-    shared: Tensor
-    """(R',): cover, if one date has the same at all pixels; else (0,)."""
+    date, which has no such spread, (4 R', ...); or (3 R', ...), if its cover is `Series.shared`."""
     guide: Tensor
     """(fixed, ...): plain mean over dates of the neighbourhood mean, comparable with the mean of a cell."""
     noise: Tensor
@@ -94,10 +98,13 @@ class PixelStatistics(nn.Module):
         self.date_score = nn.Linear(2 * n_virtual, 1, bias=False)
         nn.init.zeros_(self.date_score.weight)
 
-    def columns(self, channels: Channels, n: int) -> Tensor:
-        """Places (n,) of a view's n features, shared ones last, among all ``n_features``."""
-        blocks = torch.tensor(_BLOCKS[: n // len(channels.places)], device=channels.places.device)
-        return (blocks[:, None] * self.n_virtual + channels.places).flatten()
+    def columns(self, series: Series) -> tuple[Tensor, Tensor]:
+        """Places among all ``n_features`` of the features of a view, (n,), and of those that its pixels share."""
+        places, single = series.channels.places, series.values.shape[-4] == 1
+        blocks = torch.tensor(_BLOCKS[:-1] if single else _BLOCKS, device=places.device)
+        columns = (blocks[:, None] * self.n_virtual + places).flatten()
+        n = len(columns) - len(series.shared)
+        return columns[:n], columns[n:]
 
     def forward(self, series: Series) -> PixelView:
         """Summarise a series of virtual-band images, for every pixel."""
@@ -120,7 +127,7 @@ class PixelStatistics(nn.Module):
         near = (slice(low[0], high[0]), slice(low[1], high[1]))
         view = self(series.map(lambda z: z[..., *near]))
         inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
-        return PixelView(*(z if z is view.shared else z[..., *inner] for z in view))
+        return PixelView(*(z[..., *inner] for z in view))
 
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
@@ -137,7 +144,10 @@ class PixelStatistics(nn.Module):
             torch.stack([z[..., i : i + 3, j : j + 3].sum((-1, -2)) for i in (0, REACH) for j in (0, REACH)])
             for z in (near, near * near, present)
         ]
-        own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
+        if is_even(cover):  # the same in all crops: they were projected together
+            own = cover[0, ..., :1, :1].expand(-1, -1, *points.shape[:2])
+        else:
+            own = cover[crop[..., 0, 0], :, :, points[..., 0], points[..., 1]].permute(2, 3, 0, 1)
         seen = present[:, 0, ..., REACH, REACH] > 0
         here = Series(near[..., REACH, REACH], own, seen, channels)
         return self._over_dates(here, *self._say(here, [z.sum(0) for z in _weigh(*sums, channel=2)]))
@@ -156,12 +166,10 @@ class PixelStatistics(nn.Module):
         light = series.saw(optical)
         colours = values[:, optical]
         if len(values) == 1:
-            features, shared = parts[:, 0].flatten(0, 1), cover.new_empty(0)
-            if is_even(cover):
-                shared = cover[0, :, 0, 0]
-            else:
+            features = parts[:, 0].flatten(0, 1)
+            if not len(series.shared):
                 features = torch.cat([features, cover[0]])
-            return PixelView(features, shared, mean[0, fixed], noise[0], measured[0], colours[0], light[0])
+            return PixelView(features, mean[0, fixed], noise[0], measured[0], colours[0], light[0])
         both = torch.cat([channels.places, self.n_virtual + channels.places])
         score = F.linear(torch.cat([values, mean], 1).movedim(1, -1), self.date_score.weight[:, both])[..., 0]
         weight = score.masked_fill(~measured, -1e4).softmax(0)[:, None]
@@ -173,7 +181,7 @@ class PixelStatistics(nn.Module):
         noise = (noise * present).sum(0) / n
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
-        return PixelView(features, cover.new_empty(0), guide, noise, measured.any(0), plain, light.any(0))
+        return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
 
 
 def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -> tuple[Tensor, Tensor, Tensor]:

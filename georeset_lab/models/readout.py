@@ -1,4 +1,4 @@
-"""`read_out`: what `DenseHead` says of a block of pixels, without gradients: matrix products and compiled loops between them.
+"""`ReadOut`: what `DenseHead` says of a block of pixels, without gradients: matrix products and compiled loops between them.
 
 The mathematics is that of ``head.py`` and ``emission.py``. What is brought to the pixels stays in the order of their cells,
 a bias is added where its sum is read anyway, and nothing passes through memory that fits a register.
@@ -6,7 +6,7 @@ a bias is added where its sum is read anyway, and nothing passes through memory 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,23 +19,6 @@ from georeset_lab.models.fusion import Gaussian
 
 if TYPE_CHECKING:
     from georeset_lab.models.head import DenseHead
-
-
-class BlockOfPixels(NamedTuple):
-    """What reaches the head for a block of pixels (Y, X), whole cells of ``patch ** 2`` of them."""
-
-    brought: Tensor
-    """(Ny, Nx, patch ** 2, H): from `DenseHead.cells` and then the signature of the cells, brought to their pixels."""
-    features: Tensor
-    """(n, Y, X): what pixels say by themselves."""
-    columns: Tensor
-    """(n,): places of these features."""
-    shared: Tensor
-    """(width,): what the hidden layer gets from features that all pixels share, and its bias."""
-    colours: Tensor
-    """(Y * X, n): dimensions of the signature that pixels have by themselves, the first ones."""
-    observed: Tensor
-    """(Y, X), bool."""
 
 
 def _first(hidden: Any, brought: Any, bias: Any) -> None:
@@ -95,36 +78,60 @@ def _emit(
 _first_loop, _second_loop, _emit_loop = (compiled(f) for f in (_first, _second, _emit))
 
 
-def read_out(head: DenseHead, block: BlockOfPixels, context_power: float, dtype: torch.dtype) -> Gaussian:
-    """Experts of a block of pixels, on a CPU.
+class ReadOut:
+    """`DenseHead` for blocks of pixels, on a CPU.
 
     Parameters
     ----------
     head : DenseHead
         Not a deterministic one.
-    block : BlockOfPixels
+    columns, others : Tensor, shape (n,) and (m,)
+        Places of the pixels' features, and of those that all pixels share (`PixelStatistics.columns`).
+    shared : Tensor, shape (m,)
+        What these are.
     context_power : float
         What both parameters of the dimensions with context are multiplied by.
     dtype : torch.dtype
         To which range the parameters are clipped.
-
-    Returns
-    -------
-    Gaussian, each (Y, X, D), float32
     """
-    latent, local = head.n_local + head.n_around, head.local
-    brought, observed = block.brought.numpy(), block.observed.numpy()
-    hidden = block.features.flatten(1).T @ head.alone.weight[:, block.columns].T
-    _first_loop(hidden.numpy(), brought, block.shared.numpy())
-    more = hidden @ local.to_hidden.weight.T
-    _second_loop(hidden.numpy(), more.numpy(), local.to_hidden.bias.numpy())
-    raw = hidden @ local.to_latent.weight.T
-    power = np.full(latent, context_power, np.float32)
-    power[: head.n_local] = 1
-    eta, tau = raw.new_empty(2, *observed.shape, latent)
-    scratch = np.empty((2, brought.shape[2], latent), np.float32)
-    _emit_loop(
-        raw.numpy(), local.to_latent.bias.numpy(), block.colours.numpy(), brought, head.width, power, observed,
-        np.float32(torch.finfo(dtype).max), eta.numpy(), tau.numpy(), *scratch,
-    )  # fmt: skip
-    return Gaussian(eta, tau)
+
+    def __init__(
+        self, head: DenseHead, columns: Tensor, others: Tensor, shared: Tensor, context_power: float, dtype: torch.dtype
+    ) -> None:
+        self._head, self._alone = head, head.alone.weight[:, columns].T.contiguous()
+        self._biases = [z.numpy() for z in (head.share(shared, others), head.local.to_hidden.bias)]
+        self._last_bias = head.local.to_latent.bias.numpy()
+        self._power = np.full(head.n_local + head.n_around, context_power, np.float32)
+        self._power[: head.n_local] = 1
+        self._most = np.float32(torch.finfo(dtype).max)
+
+    def __call__(self, brought: Tensor, features: Tensor, colours: Tensor, observed: Tensor) -> Gaussian:
+        """Experts of a block of Y x X pixels, whole cells of ``patch ** 2`` of them.
+
+        Parameters
+        ----------
+        brought : Tensor, shape (Ny, Nx, patch ** 2, H)
+            From `DenseHead.cells`, then the signature of the cells, brought to their pixels (`GuidedUpsample.by_cell`).
+        features : Tensor, shape (n, Y, X)
+            What pixels say by themselves.
+        colours : Tensor, shape (Y * X, k)
+            The first k dimensions of the signature, which pixels have by themselves.
+        observed : Tensor, shape (Y, X), bool
+
+        Returns
+        -------
+        Gaussian, each (Y, X, D), float32
+        """
+        local, cells, (first, second) = self._head.local, brought.numpy(), self._biases
+        hidden = features.flatten(1).T @ self._alone
+        _first_loop(hidden.numpy(), cells, first)
+        more = hidden @ local.to_hidden.weight.T
+        _second_loop(hidden.numpy(), more.numpy(), second)
+        raw = hidden @ local.to_latent.weight.T
+        eta, tau = raw.new_empty(2, *observed.shape, len(self._power))
+        scratch = np.empty((2, brought.shape[2], len(self._power)), np.float32)
+        _emit_loop(
+            raw.numpy(), self._last_bias, colours.numpy(), cells, self._head.width, self._power, observed.numpy(),
+            self._most, eta.numpy(), tau.numpy(), *scratch,
+        )  # fmt: skip
+        return Gaussian(eta, tau)
