@@ -42,7 +42,7 @@ TILE_CELLS = 112
 CHUNK_PX = 256
 """Largest side of a chunk of a store; a tile is a whole number of chunks, so that reading one pixel costs little."""
 
-_SLACK = 0.15
+_SLACK = 1 / 3
 """How much larger than asked a tile may be, if that saves a narrow one with its margin."""
 
 _BAR_DELAY_S = 2.0

@@ -9,6 +9,7 @@ import torch
 
 from georeset_lab.data.bands import BandSpec, band_table
 from georeset_lab.models.checkpoint import Model
+from georeset_lab.models.core import WHOLE
 
 MANY = 224
 """Bands of EnMAP."""
@@ -51,7 +52,7 @@ def _one(model: Model, n: int) -> tuple[float, float]:
     megapixel = _SIDE**2 / 1e6
 
     def run() -> None:
-        model.encoder.dense(x, bands, cell_m=_CELL_M, day_of_year=torch.full((1,), 180.0), margin=0)
+        model.encoder.dense(x, bands, cell_m=_CELL_M, day_of_year=torch.full((1,), 180.0), core=WHOLE)
 
     # The counter has no formula for the fused attention of a CPU; the plain one is the same products.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

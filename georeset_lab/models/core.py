@@ -6,6 +6,7 @@ from torch import Tensor
 
 Core = tuple[slice, slice]
 """Rows and columns, without steps."""
+WHOLE: Core = (slice(None), slice(None))
 
 
 def core_of(x: Tensor, core: Core | None, margin_px: int) -> Core:

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
+from georeset_lab.models.core import WHOLE
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.vit import split_windows
 
@@ -72,7 +73,7 @@ def main(repeats: int, profile: bool) -> None:
     attend = [(windows[i : i + 16], valid[i : i + 16]) for i in range(0, len(windows), 16)]  # as `Encoder` does
     functions: dict[str, Callable[[], object]] = {
         "ViT blocks": lambda: [encoder._attend(*part, 60.0) for part in attend],
-        "dense path": lambda: encoder.dense(x, bands, cell_m=60.0, day_of_year=day, margin=0),
+        "dense path": lambda: encoder.dense(x, bands, cell_m=60.0, day_of_year=day, core=WHOLE),
     }
     work, gemm_work = {name: flops(f) for name, f in functions.items()}, flops(gemm)
     measured = shares(functions, gemm, repeats)

@@ -241,10 +241,10 @@ def inflate_blocks(path: Path) -> str:
 
 def windows(path: Path, *, physical: bool) -> None:
     from georeset_lab.embed.encoding.source import Source
-    from georeset_lab.embed.encoding.tiles import Span
+    from georeset_lab.embed.encoding.tiles import Needs, Span
 
     modality = open_tile(path)["s2"]
-    source = Source(modality, stride_cells=4, margin_cells=8)
+    source = Source(modality, Needs(stride_cells=4, margin_cells=8, rim_cells=4))
     source.scheduler = "synchronous"
     for y in range(0, READ_SIDE, 1024):
         for x in range(0, READ_SIDE, 1024):

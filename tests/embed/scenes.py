@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from georeset_lab.data.bands import BandSpec
 from georeset_lab.data.modality import Calibration, Modality
 from georeset_lab.data.scene import Scene
+from georeset_lab.embed.encoding.tiles import Needs
 from georeset_lab.models.checkpoint import Model, make_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 from georeset_lab.models.fusion import Gaussian
@@ -55,6 +56,10 @@ def texture(shape, n=3, seed=0, dates=1) -> np.ndarray:
     return np.asarray(0.2 + 0.1 * smooth + 0.2 * rough, np.float32)
 
 
+NEEDS = Needs(stride_cells=4, margin_cells=8, rim_cells=4)
+"""What the encoder asks for."""
+
+
 class Transparent:
     """Says what the pixels are and where it believes them to be.
 
@@ -63,7 +68,7 @@ class Transparent:
     """
 
     config = SimpleNamespace(latent_dim=7, stride=4, patch=6, window=8, n_virtual=24)
-    margin_cells = 8
+    margin_cells = rim_cells = 8
 
     def parameters(self):
         return iter(())

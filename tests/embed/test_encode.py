@@ -23,7 +23,7 @@ from georeset_lab.embed.encoding import pipeline
 from georeset_lab.embed.encoding.source import Source
 from georeset_lab.embed.stores.store import open_embeddings
 from georeset_lab.errors import CoarsenedOutput, GridMismatch, InvalidOption, StoreError, UnitError, UnknownModality
-from tests.embed.scenes import UTM, Transparent, bands, grid, modality, scene, texture, tiny, transparent
+from tests.embed.scenes import NEEDS, UTM, Transparent, bands, grid, modality, scene, texture, tiny, transparent
 
 
 def values(emb, dim):
@@ -256,12 +256,12 @@ def test_days_need_dates():
 
 def test_blocks_of_long_series_and_many_bands_are_smaller():
     def cells(dates, n):
-        source = Source(modality(np.zeros((dates, n, 2, 2))), stride_cells=4, margin_cells=8)
-        return pipeline.block_cells(source, 96, n_virtual=24, margin_cells=8)
+        source = Source(modality(np.zeros((dates, n, 2, 2))), NEEDS)
+        return pipeline.block_cells(source, 144, n_virtual=24, margin_cells=8)
 
-    assert cells(1, 12) == 96
+    assert cells(1, 12) == 144
     assert cells(1, 12) > cells(12, 12) > cells(100, 12) >= 1
-    assert cells(1, 224) < 96
+    assert cells(1, 224) < 144
 
 
 # -- flow ---------------------------------------------------------------------------------------------------------

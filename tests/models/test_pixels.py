@@ -27,14 +27,31 @@ def test_a_date_seen_twice_reaches_the_same_weights_as_once(statistics):
     weight = torch.randn(5, statistics.n_features, generator=torch.Generator().manual_seed(1))
     said = []
     for repeat in (1, 2):
-        features = statistics(once().map(lambda z, n=repeat: torch.cat([z] * n))).features.flatten(1).T
+        series = once().map(lambda z, n=repeat: torch.cat([z] * n))
+        features, columns = statistics(series).features.flatten(1).T, statistics.columns(series)[0]
         assert features.shape[1] == (4 if repeat == 1 else 5) * len(PLACES), "a single date has no spread over dates"
-        said.append(F.linear(features, weight[:, statistics.columns(CHANNELS, features.shape[1])]))
+        said.append(F.linear(features, weight[:, columns]))
+    torch.testing.assert_close(*said)
+
+
+def test_a_cover_that_all_pixels_share_is_no_feature_of_theirs(statistics):
+    series, weight = once(), torch.randn(5, statistics.n_features, generator=torch.Generator().manual_seed(1))
+    even = torch.tensor([0.9, 0.2, 0.7, 1.0])[None, :, None, None].expand(series.values.shape)
+    shared, each = (series._replace(cover=cover) for cover in (even, even * series.measured[:, None]))
+    said = []
+    for one in (shared, each):
+        columns, others = statistics.columns(one)
+        view = statistics(one)
+        assert len(view.features) == len(columns) == (3 if one is shared else 4) * len(PLACES)
+        own = F.linear(view.features.flatten(1).T, weight[:, columns]) + weight[:, others] @ one.shared
+        said.append(own[view.observed.flatten()])
+        assert torch.equal(view.lit, each.measured[0])
     torch.testing.assert_close(*said)
 
 
 def test_each_feature_has_a_place_of_its_own(statistics):
-    columns = statistics.columns(CHANNELS, 5 * len(PLACES)).tolist()
+    twice = once().map(lambda z: torch.cat([z] * 2))
+    columns = torch.cat(statistics.columns(twice)).tolist()
     assert len(set(columns)) == len(columns)
     assert {c % N_VIRTUAL for c in columns} == set(PLACES)
     assert sorted(c // N_VIRTUAL for c in columns) == sorted(list(range(5)) * len(PLACES))

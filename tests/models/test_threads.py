@@ -11,6 +11,7 @@ import torch
 
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
+from georeset_lab.models.core import WHOLE
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.threads import in_threads
 
@@ -93,7 +94,7 @@ def test_an_encoder_says_the_same_with_any_number_of_threads(holes):
     try:
         for threads in (1, 4):
             torch.set_num_threads(threads)
-            found.append(encoder.dense(x, table, cell_m=60.0, day_of_year=days, margin=0))
+            found.append(encoder.dense(x, table, cell_m=60.0, day_of_year=days, core=WHOLE))
     finally:
         torch.set_num_threads(before)
     for one, many in zip(*found, strict=True):

@@ -13,6 +13,7 @@ from georeset_lab.embed.encode import encode
 from georeset_lab.errors import BandMismatch, CheckpointError
 from georeset_lab.models import torchgeo_models
 from georeset_lab.models.checkpoint import load_model
+from georeset_lab.models.core import WHOLE
 from georeset_lab.models.torchgeo_inputs import croma_inputs, rgb_inputs, spectral_inputs
 from georeset_lab.models.torchgeo_models import TorchgeoEncoder, load_torchgeo
 
@@ -149,7 +150,7 @@ def test_each_family_reads_light_and_radar_where_it_says_so(name: str) -> None:
         (S1, -15 * torch.ones(1, 2, 192, 192)),
     ):
         try:
-            said[len(bands)] = encoder.dense(x, bands, cell_m=60.0, day_of_year=day, margin=0)
+            said[len(bands)] = encoder.dense(x, bands, cell_m=60.0, day_of_year=day, core=WHOLE)
         except BandMismatch:
             assert name.startswith("scalemae"), "the only one that reads pictures alone"
     light = said[len(S2)]
@@ -157,8 +158,8 @@ def test_each_family_reads_light_and_radar_where_it_says_so(name: str) -> None:
     assert torch.isfinite(light.eta).all()
     assert light.eta.std((0, 1)).max() > 0, "it looks at the pixels"
     if name.startswith("scalemae"):
-        coarse = encoder.dense(x.new_full((1, len(S2), 192, 192), 0.2), S2, cell_m=600.0, day_of_year=day, margin=0)
-        fine = encoder.dense(x.new_full((1, len(S2), 192, 192), 0.2), S2, cell_m=60.0, day_of_year=day, margin=0)
+        coarse = encoder.dense(x.new_full((1, len(S2), 192, 192), 0.2), S2, cell_m=600.0, day_of_year=day, core=WHOLE)
+        fine = encoder.dense(x.new_full((1, len(S2), 192, 192), 0.2), S2, cell_m=60.0, day_of_year=day, core=WHOLE)
         assert not torch.allclose(fine.eta, coarse.eta), "it knows the size of a pixel"
     else:
         assert not torch.allclose(light.eta, said[2].eta)

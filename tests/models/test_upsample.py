@@ -30,6 +30,18 @@ def test_compiled_weights_are_those_of_the_formula(strip):
     assert (brought[:PATCH, :PATCH] == 0).all(), "where no cell around is known, nothing is brought"
 
 
+def test_compiled_smoothing_is_the_formula():
+    draw = torch.Generator().manual_seed(3)
+    upsample, shape = GuidedUpsample(PATCH), (2, 7, 9)
+    features, cells = torch.randn(*shape, 4, generator=draw), torch.randn(*shape, BANDS, generator=draw) * 0.3
+    known, noise = torch.rand(shape, generator=draw) > 0.3, torch.rand(*shape, 1, generator=draw) * 0.1
+    known[0, :6, :6] = False
+    with torch.no_grad():
+        compiled = upsample.smooth(features, cells, known, noise)
+    torch.testing.assert_close(compiled, upsample.smooth(features, cells, known, noise), rtol=1e-5, atol=1e-6)
+    assert (compiled[0, 2, 2] == 0).all(), "where no cell around is known, there is nothing"
+
+
 def test_a_pixel_takes_its_context_from_its_own_side_of_an_edge():
     left = torch.arange(9) < 4  # the edge lies inside the strip, between two cells
     context = torch.where(left, 1.0, -1.0).expand(7, 9)[..., None]

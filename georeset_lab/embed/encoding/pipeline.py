@@ -132,11 +132,12 @@ def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None
 def block_cells(source: Source, max_cells: int, *, n_virtual: int, margin_cells: int, budget: int = BLOCK_BYTES) -> int:
     """Side of a block in cells: ``max_cells``, or less where dates and bands would not fit ``budget`` bytes.
 
-    The encoder's peak for a pixel, margin included, with T dates, C bands and R virtual bands is below
-    ``4 * (12 R + T * (4 R + 2 C))`` bytes (measured for T up to 40 and C up to 224). Nothing smaller than one stride
-    and its margin can be encoded: 120 x 120 pixels, 0.3 GB for 40 dates of 12 bands.
+    What a pixel, margin included, takes at the encoder's peak with T dates, C bands and R virtual bands is below
+    ``4 * (128 + R + T * (4 R + C))`` bytes, its result of 64 dimensions included (measured for T up to 40 and C up to
+    224, with holes). Nothing smaller than one stride and its margin can be encoded: 120 x 120 pixels, 0.2 GB for 40 dates
+    of 12 bands.
     """
-    per_pixel = 4 * (12 * n_virtual + len(source.dates) * 4 * n_virtual + 2 * source.layers)
+    per_pixel = 4 * (128 + n_virtual + len(source.dates) * 4 * n_virtual + source.layers)
     side = math.isqrt(budget // per_pixel) // PIXELS_PER_CELL - 2 * margin_cells
     return max(min(max_cells, side), 1)
 

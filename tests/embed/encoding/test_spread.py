@@ -17,7 +17,7 @@ from georeset_lab.embed.encode import encode
 from georeset_lab.embed.encoding import spread as spreading
 from georeset_lab.embed.stores.store import open_embeddings
 from georeset_lab.errors import ClusterError, InvalidOption, MissingExtra, SceneReadError, StoreError
-from tests.embed.scenes import grid, modality, scene, texture, tiny
+from tests.embed.scenes import NEEDS, grid, modality, scene, texture, tiny
 
 SHAPE = (120, 144)
 
@@ -93,7 +93,7 @@ def test_a_lazy_file_is_described_in_a_few_kilobytes(tmp_path):
     sizes = []
     for shape in (SHAPE, (960, 960)):
         s = open_tif(write_tif(tmp_path / f"{shape[0]}.tif", shape))
-        lean = spreading._described(Source(s["s2"], stride_cells=4, margin_cells=8))
+        lean = spreading._described(Source(s["s2"], NEEDS))
         sizes.append(spreading.wire_bytes(lean))
     assert sizes[0] < 20_000
     assert sizes[1] < 100_000  # 900 chunks; 5.5 MB of pixels
@@ -113,7 +113,7 @@ def test_pixels_in_memory_travel_window_by_window(case, monkeypatch, tmp_path):
         mask = xr.DataArray(np.zeros((1, 40, 40), bool), dims=("time", "y", "x"))
         lazy = eager.raw.copy(data=da.zeros(eager.raw.shape, chunks=16, dtype="f4"))
         eager = replace(eager, raw=lazy, mask=mask)
-    assert spreading._described(Source(eager, stride_cells=4, margin_cells=8)) is None
+    assert spreading._described(Source(eager, NEEDS)) is None
 
 
 def test_a_worker_of_another_version_is_refused():

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from georeset_lab.embed.encoding.tiles import (
     PIXELS_PER_CELL,
     CellLattice,
+    Needs,
     Span,
     first_pixel,
     is_rotated,
@@ -21,6 +22,8 @@ from georeset_lab.embed.encoding.tiles import (
 from georeset_lab.errors import GridMismatch, UnitError
 
 UTM = "EPSG:32633"
+NEEDS = Needs(stride_cells=4, margin_cells=8, rim_cells=4)
+UNIT = 4 * PIXELS_PER_CELL
 
 
 def grid(shape=(50, 70), pixel=10.0, x0=600_000.0, y0=5_000_000.0, height=None) -> GeoBox:
@@ -31,10 +34,10 @@ def grid(shape=(50, 70), pixel=10.0, x0=600_000.0, y0=5_000_000.0, height=None) 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 0.25, 0.77])
 def test_a_crop_gives_every_pixel_the_number_it_had(pixel, shift):
     whole = grid((400, 400), pixel, 600_000.0 + shift * pixel, 5_000_000.0 - shift * pixel)
-    ref = CellLattice.of(whole, stride_cells=4, margin_cells=8)
+    ref = CellLattice.of(whole, NEEDS)
     for dy, dx in [(1, 1), (17, 230), (333, 5)]:
-        part = CellLattice.of(whole[dy : dy + 20, dx : dx + 20], stride_cells=4, margin_cells=8)
-        assert (part.row0 - ref.row0, part.col0 - ref.col0) == (dy, dx)
+        part = CellLattice.of(whole[dy : dy + 20, dx : dx + 20], NEEDS)
+        assert (part.first[0] - ref.first[0], part.first[1] - ref.first[1]) == (dy, dx)
 
 
 def test_rows_are_numbered_downwards_whichever_way_northing_runs():
@@ -46,9 +49,9 @@ def test_rows_are_numbered_downwards_whichever_way_northing_runs():
 def test_sentinel_and_landsat_cells_are_multiples_of_their_size_in_the_crs():
     for pixel in (10.0, 30.0):
         g = grid((60, 60), pixel, 600_120.0, 4_999_980.0)
-        lattice = CellLattice.of(g, stride_cells=4, margin_cells=8)
+        lattice = CellLattice.of(g, NEEDS)
         block = next(lattice.blocks(Span(0, 60), Span(0, 60), max_cells=96))
-        x, y = g.affine * (block.core_cols.start, block.core_rows.start)
+        x, y = g.affine * (block.read_cols.start, block.read_rows.start)
         assert x % (pixel * 24) == pytest.approx(0)
         assert y % (pixel * 24) == pytest.approx(0)
 
@@ -57,29 +60,41 @@ def test_a_rotated_grid_is_anchored_at_its_own_first_pixel():
     turned = GeoBox((30, 30), Affine.translation(600_000, 5e6) * Affine.rotation(20) * Affine.scale(10, -10), UTM)
     assert is_rotated(turned)
     assert not is_rotated(grid())
-    lattice = CellLattice.of(turned, stride_cells=4, margin_cells=8)
-    assert (lattice.row0, lattice.col0) == (0, 0)
+    lattice = CellLattice.of(turned, NEEDS)
+    assert lattice.first == (0, 0)
 
 
 @pytest.mark.parametrize("max_cells", [1, 4, 12, 96])
 @pytest.mark.parametrize(("rows", "cols"), [((0, 1), (0, 1)), ((3, 4), (0, 61)), ((5, 130), (77, 200))])
 def test_blocks_cover_what_was_asked_for_exactly_once(max_cells, rows, cols):
-    lattice = CellLattice(row0=-1234, col0=77, stride_cells=4, margin_cells=8)
-    rows, cols = Span(*rows), Span(*cols)
+    lattice = CellLattice((2000, 2000), (-1234, 77), NEEDS)
+    rows, cols = (Span(500 + start, 500 + stop) for start, stop in (rows, cols))
     hits = np.zeros((rows.size, cols.size), int)
     for block in lattice.blocks(rows, cols, max_cells=max_cells):
         hits[block.rows.within(rows), block.cols.within(cols)] += 1
-        unit = 4 * PIXELS_PER_CELL
-        for span, first in ((block.core_rows, lattice.row0), (block.core_cols, lattice.col0)):
-            assert (span.start + first) % unit == 0
-            assert (span.stop + first) % unit == 0
-            assert span.size <= max(max_cells // 4, 1) * unit
-        assert block.read_rows.size == block.core_rows.size + 2 * 8 * PIXELS_PER_CELL
+        for wanted, read, first in zip(
+            (block.rows, block.cols), (block.read_rows, block.read_cols), lattice.first, strict=True
+        ):
+            assert (read.start + first) % UNIT == (read.stop + first) % UNIT == 0
+            margin = 8 * PIXELS_PER_CELL
+            assert margin <= wanted.start - read.start < margin + UNIT
+            assert margin <= read.stop - wanted.stop < margin + UNIT
+            assert read.size <= max(max_cells // 4, 1) * UNIT + 2 * margin
     assert (hits == 1).all()
 
 
+@pytest.mark.parametrize(("n", "first"), [(48, 0), (50, 7), (1, -13), (500, 23)])
+def test_beyond_the_scene_only_the_windows_that_reach_back_into_it_are_read(n, first):
+    lattice = CellLattice((n, n), (first, first), NEEDS)
+    blocks = list(lattice.blocks(Span(0, n), Span(0, n), max_cells=12))
+    low, high = min(b.read_rows.start for b in blocks), max(b.read_rows.stop for b in blocks)
+    assert UNIT <= -low < 2 * UNIT, "one stride before the one that holds the first pixel"
+    assert UNIT <= high - n < 2 * UNIT
+    assert {(b.read_rows, b.read_cols) for b in blocks} == {(b.read_cols, b.read_rows) for b in blocks}
+
+
 def test_an_empty_span_needs_no_block():
-    lattice = CellLattice(0, 0, 4, 8)
+    lattice = CellLattice((9, 9), (0, 0), NEEDS)
     assert list(lattice.blocks(Span(0, 0), Span(0, 5), max_cells=8)) == []
 
 

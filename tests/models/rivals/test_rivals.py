@@ -14,7 +14,9 @@ from georeset_lab.data.simulate import simulate_scene
 from georeset_lab.embed.encode import encode
 from georeset_lab.errors import CheckpointError, RecipeError, ShapeMismatch
 from georeset_lab.models.checkpoint import load_model, make_model, save_model
+from georeset_lab.models.core import WHOLE
 from georeset_lab.models.encoder import Encoder
+from georeset_lab.models.normalise import normalise
 from georeset_lab.models.rivals.band_attention import BandAttention
 from georeset_lab.models.rivals.build import RIVALS, build_encoder, encoder_config
 from georeset_lab.models.rivals.dynamic_patch import DynamicPatch
@@ -23,7 +25,6 @@ from georeset_lab.models.rivals.late import LateFusion
 from georeset_lab.models.rivals.plain import PlainConfig, patches
 from georeset_lab.models.rivals.slots import fill, home, slot_table
 from georeset_lab.models.rivals.translation import Translated
-from georeset_lab.models.normalise import normalise
 from georeset_lab.train.crops import View
 from georeset_lab.train.loop import train, untrained
 from georeset_lab.train.recipe import list_recipes, load_recipe
@@ -47,7 +48,7 @@ def _pixels(bands: torch.Tensor, side: int = 72, seed: int = 0) -> torch.Tensor:
 
 
 def _mean(network: Encoder, x: torch.Tensor, bands: torch.Tensor, cell_m: float = 60.0) -> torch.Tensor:
-    return network.dense(x, bands, cell_m=cell_m, day_of_year=torch.full((len(x),), 180.0), margin=0).mean
+    return network.dense(x, bands, cell_m=cell_m, day_of_year=torch.full((len(x),), 180.0), core=WHOLE).mean
 
 
 @pytest.mark.parametrize("rival", RIVALS)
@@ -67,7 +68,7 @@ def test_order_of_bands_is_nothing_and_a_masked_band_is_an_absent_one(rival: str
 def test_any_number_of_bands_runs_and_other_bands_say_something_else(rival: str) -> None:
     network = _network(rival)
     for bands in (S2[3:4], L8, _hyper()):
-        said = network.dense(_pixels(bands), bands, cell_m=180.0, day_of_year=torch.full((1,), torch.nan), margin=0)
+        said = network.dense(_pixels(bands), bands, cell_m=180.0, day_of_year=torch.full((1,), torch.nan), core=WHOLE)
         assert said.mean.shape == (72, 72, 64)
         assert bool(torch.isfinite(said.mean).all())
         assert bool((said.tau > 0).all())
@@ -79,7 +80,7 @@ def test_any_number_of_bands_runs_and_other_bands_say_something_else(rival: str)
 def test_what_was_not_measured_is_the_prior(rival: str) -> None:
     network, x = _network(rival), _pixels(S2)
     x[:, :, :30, :10] = torch.nan
-    said = network.dense(x, S2, cell_m=60.0, day_of_year=torch.ones(1), margin=0)
+    said = network.dense(x, S2, cell_m=60.0, day_of_year=torch.ones(1), core=WHOLE)
     assert not bool(said.tau[:30, :10].any())
     assert not bool(said.eta[:30, :10].any())
     assert bool((said.tau[30:, 10:] > 0).all())
@@ -90,7 +91,7 @@ def test_crops_say_what_the_map_says_and_pass_gradients(rival: str) -> None:
     network, x, points = _network(rival), _pixels(S2, 48), torch.tensor([[[20, 30], [7, 41]]])
     day = torch.full((1,), 100.0)
     out = network.crops(x[None], S2, cell_m=60.0, day_of_year=day[None], points=points)
-    full = network.dense(x, S2, cell_m=60.0, day_of_year=day, margin=0)
+    full = network.dense(x, S2, cell_m=60.0, day_of_year=day, core=WHOLE)
     there = full.mean[points[0, :, 0], points[0, :, 1]]
     torch.testing.assert_close(out.pixels.mean[0], there, atol=1e-5, rtol=0)
     (out.pixels.mean.square().sum() + out.scene.mean.square().sum()).backward()
