@@ -6,6 +6,7 @@ The fixture ``person`` sits before an explorer of `planted_scene`, without label
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -96,10 +97,12 @@ class ExplorerTests:
         person.page.get_by_text("2 labels", exact=True).wait_for()
 
     def test_a_lasso_in_the_latent_space_lights_the_map(self, person):
+        from playwright.sync_api import expect
+
         person.open("Latent space")
         person.wait("bool(explorer.latent.points) and not explorer.latent.busy", timeout_s=LONG_S)
         shade = person.page.locator(".leaflet-gr-mask-pane img").last
-        assert not (shade.get_attribute("src") or "").startswith("data:image/png")
+        expect(shade).not_to_have_attribute("src", re.compile("^data:image/png"))
         person.lasso(0.02, 0.02, 0.55, 0.98)
         person.wait("explorer.state.selected is not None")
         many = person.look("int(explorer.state.selected.size)")
@@ -108,7 +111,7 @@ class ExplorerTests:
         person.page.get_by_role("heading", name="Brushed pixels").wait_for()
         # What is not selected lies in the shade: the picture says so at every pixel.
         person.wait("explorer.map.canvas.mask.layers[1].url.startswith('data:image/png')")
-        assert shade.get_attribute("src") == person.look("explorer.map.canvas.mask.layers[1].url")
+        expect(shade).to_have_attribute("src", person.look("explorer.map.canvas.mask.layers[1].url"))
         person.page.get_by_role("button", name="Unselect").click()
         person.wait("explorer.state.selected is None")
 

@@ -136,6 +136,8 @@ class Person:
 
     def lasso(self, left: float, top: float, right: float, bottom: float) -> None:
         """Draw a loop on the latent view, which is open; in fractions of its plot."""
+        kind = self.look("explorer.latent.frame['kind']")  # nobody draws round points that are not there yet
+        self.page.locator(f".lv[data-painted='{kind}']").wait_for()
         plot = self.page.locator(".lv-points")
         plot.scroll_into_view_if_needed()
         box = plot.bounding_box()
