@@ -55,7 +55,9 @@ def paint(
     out = Gaussian(*empty((2, *sides, encoder.config.latent_dim), dtype, carried.device))
     read_out = None
     if carried.device.type == "cpu" and not encoder.config.deterministic:
-        read_out = ReadOut(encoder.head, *encoder.statistics.columns(series), series.shared, power, dtype)
+        read_out = ReadOut(
+            encoder.head, encoder.signature, *encoder.statistics.columns(series), series.shared, power, dtype
+        )
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
     def paint_block(corner: tuple[int, int]) -> None:
@@ -68,8 +70,7 @@ def paint(
             raw = encoder.finish(by_row(brought, p), view, series)
             block = encoder.head.emit(*raw, view.observed, context_power=power).to(dtype)
         else:
-            colours = encoder.signature.read_pixels(view.colours.flatten(1).T, view.lit.flatten())
-            block = read_out(brought, view.features, colours, view.observed)
+            block = read_out(brought, view)
         (rows, in_rows), (cols, in_cols) = (
             _overlap(at * p, k * p, part) for at, k, part in zip(corner, (n, m), core, strict=True)
         )

@@ -16,9 +16,11 @@ from georeset_lab.compiled import compiled
 from georeset_lab.models.elementary import gelu, softplus
 from georeset_lab.models.emission import MAX_TAU, SHIFT
 from georeset_lab.models.fusion import Gaussian
+from georeset_lab.models.signature import FARTHEST, Signature
 
 if TYPE_CHECKING:
     from georeset_lab.models.head import DenseHead
+    from georeset_lab.models.pixels import PixelView
 
 
 def _first(hidden: Any, brought: Any, bias: Any) -> None:
@@ -43,8 +45,8 @@ def _second(hidden: Any, more: Any, bias: Any) -> None:
 
 
 def _emit(
-    local: Any, bias: Any, colours: Any, brought: Any, width: Any, power: Any, observed: Any, most: Any,
-    eta: Any, tau: Any, mean: Any, certainty: Any,
+    local: Any, bias: Any, colours: Any, shift: Any, farthest: Any, lit: Any, brought: Any, width: Any, power: Any,
+    observed: Any, most: Any, eta: Any, tau: Any, mean: Any, certainty: Any,
 ) -> None:  # fmt: skip
     wide, inside = brought.shape[1:3]
     patch, dim = int(np.sqrt(inside)), np.uint64(eta.shape[2])
@@ -57,8 +59,9 @@ def _emit(
                 pixel = (y * wide + x) * patch + j
                 row, more = local[pixel], brought[y // patch, x, (y % patch) * patch + j]
                 means, sure, colour = mean[j], certainty[j], colours[pixel]
+                light = np.float32(1) if lit[y, x * patch + j] else np.float32(0)
                 for d in range(own):
-                    means[d] = row[d] + bias[d] + colour[d]
+                    means[d] = row[d] + bias[d] + min(max(colour[d] + shift[d], -farthest), farthest) * light
                 for d in range(own, n):
                     means[d] = row[d] + bias[d] + more[signature + d]
                 for d in range(n):
@@ -85,6 +88,7 @@ class ReadOut:
     ----------
     head : DenseHead
         Not a deterministic one.
+    signature : Signature
     columns, others : Tensor, shape (n,) and (m,)
         Places of the pixels' features, and of those that all pixels share (`PixelStatistics.columns`).
     shared : Tensor, shape (m,)
@@ -96,42 +100,49 @@ class ReadOut:
     """
 
     def __init__(
-        self, head: DenseHead, columns: Tensor, others: Tensor, shared: Tensor, context_power: float, dtype: torch.dtype
+        self,
+        head: DenseHead,
+        signature: Signature,
+        columns: Tensor,
+        others: Tensor,
+        shared: Tensor,
+        context_power: float,
+        dtype: torch.dtype,
     ) -> None:
         self._head, self._alone = head, head.alone.weight[:, columns].T.contiguous()
         self._biases = [z.numpy() for z in (head.share(shared, others), head.local.to_hidden.bias)]
         self._last_bias = head.local.to_latent.bias.numpy()
+        self._turn, centre = (signature.get_buffer(f"pixel_{name}") for name in ("turn", "centre"))
+        self._shift = (-centre @ self._turn).numpy()
         self._power = np.full(head.n_local + head.n_around, context_power, np.float32)
         self._power[: head.n_local] = 1
         self._most = np.float32(torch.finfo(dtype).max)
 
-    def __call__(self, brought: Tensor, features: Tensor, colours: Tensor, observed: Tensor) -> Gaussian:
+    def __call__(self, brought: Tensor, view: PixelView) -> Gaussian:
         """Experts of a block of Y x X pixels, whole cells of ``patch ** 2`` of them.
 
         Parameters
         ----------
         brought : Tensor, shape (Ny, Nx, patch ** 2, H)
             From `DenseHead.cells`, then the signature of the cells, brought to their pixels (`GuidedUpsample.by_cell`).
-        features : Tensor, shape (n, Y, X)
+        view : PixelView, of (Y, X)
             What pixels say by themselves.
-        colours : Tensor, shape (Y * X, k)
-            The first k dimensions of the signature, which pixels have by themselves.
-        observed : Tensor, shape (Y, X), bool
 
         Returns
         -------
         Gaussian, each (Y, X, D), float32
         """
         local, cells, (first, second) = self._head.local, brought.numpy(), self._biases
-        hidden = features.flatten(1).T @ self._alone
+        hidden = view.features.flatten(1).T @ self._alone
         _first_loop(hidden.numpy(), cells, first)
         more = hidden @ local.to_hidden.weight.T
         _second_loop(hidden.numpy(), more.numpy(), second)
         raw = hidden @ local.to_latent.weight.T
-        eta, tau = raw.new_empty(2, *observed.shape, len(self._power))
+        own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
+        eta, tau = raw.new_empty(2, *view.observed.shape, len(self._power))
         scratch = np.empty((2, brought.shape[2], len(self._power)), np.float32)
         _emit_loop(
-            raw.numpy(), self._last_bias, colours.numpy(), cells, self._head.width, self._power, observed.numpy(),
-            self._most, eta.numpy(), tau.numpy(), *scratch,
+            raw.numpy(), self._last_bias, own.numpy(), self._shift, FARTHEST, view.lit.numpy(), cells, self._head.width,
+            self._power, view.observed.numpy(), self._most, eta.numpy(), tau.numpy(), *scratch,
         )  # fmt: skip
         return Gaussian(eta, tau)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from georeset_lab.compiled import compiled
 from georeset_lab.models.pixels import Series
 
 LAGS = (1, 2, 4)
@@ -16,6 +20,40 @@ _N_CHANNELS = 3
 _FLOOR = 1e-6
 _USUAL_LOG, _SPREAD_LOG = -6.0, 3.0
 _USUAL_RATIO, _SPREAD_RATIO = 0.7, 0.5
+
+
+def _sum(images: Any, seen: Any, patch: Any, lags: Any, sums: Any, steps: Any, pairs: Any) -> None:
+    n, tall, wide = images.shape
+    share, kinds = np.float32(1.0 / (patch * patch)), len(lags)
+    for b in range(n):
+        for y in range(tall):
+            if y % patch == 0:
+                sums[:] = np.float32(0)
+            image, there = images[b, y], seen[b, y]
+            for k in range(kinds):
+                lag, square, pair = lags[k], sums[k], sums[kinds + k]
+                right, right_there = image[lag:], there[lag:]
+                for x in range(len(right)):
+                    both, step = there[x] * right_there[x], right[x] - image[x]
+                    square[x] += step * step * both
+                    pair[x] += both
+                if y + lag < tall:
+                    below, below_there = images[b, y + lag], seen[b, y + lag]
+                    for x in range(wide):
+                        both, step = there[x] * below_there[x], below[x] - image[x]
+                        square[x] += step * step * both
+                        pair[x] += both
+            if y % patch == patch - 1:
+                for x in range(wide // patch):
+                    for k in range(kinds):
+                        one, other = np.float32(0), np.float32(0)
+                        for i in range(x * patch, x * patch + patch):
+                            one += sums[k, i]
+                            other += sums[kinds + k, i]
+                        steps[b, y // patch, x, k], pairs[b, y // patch, x, k] = one * share, other * share
+
+
+_sum_loop = compiled(_sum)
 
 
 def sum_steps(series: Series, patch: int) -> tuple[Tensor, Tensor]:
@@ -35,6 +73,13 @@ def sum_steps(series: Series, patch: int) -> tuple[Tensor, Tensor]:
     """
     fixed = series.values[:, :, series.channels.fixed]
     image = fixed[:, :, :_N_CHANNELS].mean(2)
+    if image.device.type == "cpu" and not torch.is_grad_enabled():
+        cells = [n // patch for n in image.shape[-2:]]
+        steps, pairs = image.new_empty(2, *image.shape[:2], *cells, N_SHARPNESS)
+        planes, seen = (z.flatten(0, 1).numpy() for z in (image, series.measured.to(image)))
+        sums = np.empty((2 * N_SHARPNESS, image.shape[-1]), np.float32)
+        _sum_loop(planes, seen, patch, LAGS, sums, *(z.flatten(0, 1).numpy() for z in (steps, pairs)))
+        return steps, pairs
     found = []
     for lag in LAGS:
         square, pairs = torch.zeros_like(image), torch.zeros_like(image)

@@ -20,7 +20,7 @@ _SHARES = {"pixel": 8, "texture": 20, "radar": 8, "wide": 18, "teacher": 10}
 BLOCKS = tuple(_SHARES)
 LOCAL = ("pixel", "texture", "radar", "wide")
 N_OPTICAL, N_RADAR = len(WAVELENGTHS_UM), 2
-_FARTHEST = 4.0
+FARTHEST = 4.0
 """Standard deviations at which a dimension is cut off: snow, glint and another sensor's pixels stay within bounds."""
 
 
@@ -139,7 +139,7 @@ class Signature(nn.Module):
 
     def _turn(self, block: str, features: Tensor) -> Tensor:
         turned: Tensor = (features - self.get_buffer(f"{block}_centre")) @ self.get_buffer(f"{block}_turn")
-        return turned.clamp(-_FARTHEST, _FARTHEST)
+        return turned.clamp(-FARTHEST, FARTHEST)
 
 
 def share_out(latent_dim: int, n_local: int) -> dict[str, int]:

@@ -5,15 +5,17 @@ import torch
 
 from georeset_lab.models.emission import MAX_TAU, Emission
 from georeset_lab.models.head import DenseHead
+from georeset_lab.models.pixels import PixelView
 from georeset_lab.models.readout import ReadOut
+from georeset_lab.models.signature import N_OPTICAL, Signature
 from georeset_lab.models.upsample import by_row
 
 N_LOCAL, N_AROUND, N_OWN, WIDTH, PATCH = 7, 4, 3, 16, 3
 TALL, WIDE = 2 * PATCH, 3 * PATCH
 
 
-@pytest.fixture
-def said():
+@pytest.fixture(params=[True, False], ids=["colours", "radar"])
+def said(request):
     draw = torch.Generator().manual_seed(0)
 
     def rand(*shape):
@@ -21,21 +23,25 @@ def said():
 
     torch.manual_seed(0)
     head = DenseHead(8, 8, 12, WIDTH, N_LOCAL + N_AROUND, N_LOCAL, Emission()).requires_grad_(False)
+    signature = Signature(
+        {"pixel": N_OWN, "texture": 1, "radar": 1, "wide": N_LOCAL - N_OWN - 2, "teacher": N_AROUND}, 4
+    )
     brought = rand(2, 3, PATCH**2, WIDTH + 2 * N_AROUND + N_LOCAL - N_OWN) * 3
-    features, colours, shared = rand(5, TALL, WIDE), rand(TALL * WIDE, N_OWN), rand(2)
-    columns, others = torch.tensor([0, 3, 4, 7, 11]), torch.tensor([1, 9])
-    observed = torch.rand(TALL, WIDE, generator=draw) > 0.3
+    shared, columns, others = rand(2), torch.tensor([0, 3, 4, 7, 11]), torch.tensor([1, 9])
+    observed, lit = torch.rand(2, TALL, WIDE, generator=draw) > 0.3
+    colours = rand(N_OPTICAL, TALL, WIDE)[: N_OPTICAL if request.param else 0] * 3
+    view = PixelView(rand(5, TALL, WIDE), rand(0), rand(0), observed, colours, lit)
 
     def compiled(power, dtype=torch.float32):
-        read_out = ReadOut(head, columns, others, shared, power, dtype)
+        read_out = ReadOut(head, signature, columns, others, shared, power, dtype)
         with torch.inference_mode():
-            return read_out(brought, features, colours, observed)
+            return read_out(brought, view)
 
     def formula(power):
         rows = by_row(brought, PATCH)
-        known = {0: colours.view(TALL, WIDE, -1), N_OWN: rows[..., WIDTH + 2 * N_AROUND :]}
+        known = signature.parts(rows[..., WIDTH + 2 * N_AROUND :], colours.movedim(0, -1), lit)
         carried = rows[..., : WIDTH + 2 * N_AROUND]
-        raw = head(carried, features.movedim(0, -1), columns, head.share(shared, others), known)
+        raw = head(carried, view.features.movedim(0, -1), columns, head.share(shared, others), known)
         return head.emit(*raw, observed, context_power=power)
 
     return head, observed, compiled, formula

@@ -39,6 +39,15 @@ def test_structure_function_equals_numpy():
     assert sharpness_of(series_of(image)).shape == (1, SIDE // PATCH, SIDE // PATCH, N_SHARPNESS)
 
 
+def test_compiled_sums_are_those_of_the_formula():
+    draw = np.random.default_rng(5)
+    series = series_of(draw.normal(size=(SIDE, SIDE)), draw.random((SIDE, SIDE)) > 0.2)
+    with torch.no_grad():
+        compiled = sum_steps(series, PATCH)
+    for mine, truth in zip(compiled, sum_steps(series, PATCH), strict=True):
+        torch.testing.assert_close(mine, truth, rtol=1e-5, atol=1e-6)
+
+
 def test_blur_is_told_from_a_calm_field_of_any_contrast():
     rich = 0.5 * ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(SIDE, SIDE)), 1.0) + calm()
     for field in (calm(), rich, 5 * rich):
