@@ -88,15 +88,16 @@ def save_model(model: Model, folder: str | Path) -> Path:
 
 def kept_model(source: str) -> Model:
     """What `load_model` gives, kept in memory until its files change. For callers that do not hand it on to be changed."""
-    files = [_folder(source) / name for name in (_CARD, _WEIGHTS)]
+    folder = _folder(source).resolve()
+    files = [folder / name for name in (_CARD, _WEIGHTS)]
     if not all(f.is_file() for f in files):
         return load_model(source)
-    return _loaded(source, tuple((s.st_mtime_ns, s.st_size) for s in (f.stat() for f in files)))
+    return _loaded(str(folder), tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (f.stat() for f in files)))
 
 
 @lru_cache(maxsize=2)
-def _loaded(source: str, _files: tuple[tuple[int, int], ...]) -> Model:
-    return load_model(source)
+def _loaded(folder: str, _files: tuple[tuple[int, int, int], ...]) -> Model:
+    return load_model(folder)
 
 
 def _folder(source: str | Path) -> Path:

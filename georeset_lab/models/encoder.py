@@ -1,8 +1,8 @@
 """`Encoder`: pixels of any sensor in, a Gaussian expert for each pixel and for the whole scene out.
 
 ``pixels + bands -> virtual bands -> what cells say -> transformer over tokens of 2 x 2 cells -> context``, then
-``context and cells, carried along edges + what the pixel itself says -> Gaussian head, on top of the signature``. Fusion
-of sensors is in ``fusion.py``.
+``context and cells, carried along edges + what the pixel itself says -> Gaussian head, on top of the signature``. The
+second step, for whole maps, is in ``painting.py``; the fusion of sensors in ``fusion.py``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from georeset_lab.errors import CheckpointError
-from georeset_lab.models.checkpoint import Model, list_models, load_model, make_model
+from georeset_lab.models.checkpoint import Model, kept_model, list_models, load_model, make_model
 from georeset_lab.models.encoder import Encoder, EncoderConfig
 
 SMALL = EncoderConfig(latent_dim=8, n_local=6, width=32, depth=1, heads=2, n_learned=2, head_width=16)
@@ -29,6 +29,20 @@ def test_weights_card_and_identity_survive_the_disk(model: Model, tmp_path: Path
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, back.encoder.state_dict()[name])
     assert make_model(back.encoder, name="again").hash == model.hash
+
+
+def test_a_kept_model_is_read_again_when_its_files_change(model: Model, tmp_path: Path) -> None:
+    folder = str(model.save(tmp_path / "m"))
+    first = kept_model(folder)
+    assert kept_model(folder) is first
+    torch.manual_seed(1)
+    other = make_model(Encoder(SMALL), name="other")
+    other.save(tmp_path / "m")
+    assert kept_model(folder).hash == other.hash != first.hash
+    (tmp_path / "m" / "card.json").unlink()
+    with pytest.raises(CheckpointError):
+        kept_model(folder)
+    assert kept_model("default").hash == load_model("default").hash
 
 
 def test_every_flipped_bit_is_refused(model: Model, tmp_path: Path) -> None:

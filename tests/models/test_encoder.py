@@ -78,6 +78,32 @@ def test_a_date_without_measurement_changes_nothing(encoder: Encoder, table: tor
     torch.testing.assert_close(both.mean, one.mean, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("dates", [1, 2])
+def test_what_lies_more_than_a_rim_beyond_the_scene_changes_nothing(
+    encoder: Encoder, table: torch.Tensor, dates: int
+) -> None:
+    scene, step = _texture(dates, size=96), 24
+    scene[:, :, :5] = float("nan")  # the scene begins inside a stride
+    said = []
+    for beyond in (Encoder.rim_cells * 6, Encoder.margin_cells * 6):
+        x = torch.full((dates, 12, 96 + 2 * beyond, 96 + 2 * beyond), float("nan"))
+        inside = slice(beyond, beyond + 96)
+        x[:, :, inside, inside] = scene
+        said.append(_encode(encoder, x, table, core=(inside, inside)))
+    assert Encoder.rim_cells * 6 == step
+    torch.testing.assert_close(*(s.mean for s in said), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(*(s.var for s in said), atol=1e-6, rtol=1e-5)
+
+
+def test_a_core_is_a_cut_of_the_whole(encoder: Encoder, table: torch.Tensor) -> None:
+    x = _texture()
+    whole = _encode(encoder, x, table, core=WHOLE)
+    for core in ((slice(0, 1), slice(3, 50)), (slice(17, 91), slice(100, None))):
+        cut = _encode(encoder, x, table, core=core)
+        torch.testing.assert_close(cut.eta, whole.eta[core], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(cut.tau, whole.tau[core], atol=1e-6, rtol=1e-5)
+
+
 def test_shifting_the_scene_by_a_stride_shifts_the_map(encoder: Encoder, table: torch.Tensor) -> None:
     step = 24
     x = _texture(size=SIZE + step)
