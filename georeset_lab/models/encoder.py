@@ -20,7 +20,7 @@ from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
-from georeset_lab.models.painting import paint
+from georeset_lab.models.painting import Parts, finish, paint
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.sharpness import N_SHARPNESS
 from georeset_lab.models.signature import Answers, Signature, share_out
@@ -132,6 +132,14 @@ class Encoder(nn.Module):
         self.head = DenseHead(c.width, n_near, self.statistics.n_features, c.head_width, c.latent_dim, c.n_local, how)
         self.scene_head = SceneHead(c.width, c.width, c.latent_dim, how)
 
+    @property
+    def parts(self) -> Parts:
+        """What turns cells into pixels."""
+        c = self.config
+        return Parts(
+            c.patch, c.deterministic, c.context_power, self.statistics, self.upsample, self.head, self.signature
+        )
+
     @torch.inference_mode()
     def dense(
         self,
@@ -190,7 +198,7 @@ class Encoder(nn.Module):
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
         inside = core_of(x, core, self.margin_cells * self.config.patch)
-        return paint(self, carried[0], cells.look.known[0], cells.look.guide[0], series, inside, dtype)
+        return paint(self.parts, carried[0], cells.look.known[0], cells.look.guide[0], series, inside, dtype)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.
@@ -220,7 +228,7 @@ class Encoder(nn.Module):
         view = self.statistics.at_points(series, points)
         carried = torch.cat([self.head.cells(self._to_cells(context), cells.near), cells.signature], -1)
         carried = self._to_points(carried, cells, view, points)
-        raw = self.finish(carried, view, series)
+        raw = finish(self.parts, carried, view, series)
         seen = valid.to(tokens.dtype)[..., None]
         pooled = (tokens * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1.0)
         scene = self.scene_head(pooled, mean_signature(cells, self.signature))
@@ -285,14 +293,6 @@ class Encoder(nn.Module):
         """Bring what cells say (B, N, N, H) to points along edges, (B, P, H)."""
         guide, noise = (z.permute(1, 2, 0) for z in (view.guide, view.noise))
         return self.upsample.at_points(carried, cells.look.guide, cells.look.known, guide, noise, points)
-
-    def finish(self, carried: Tensor, view: PixelView, series: Series) -> tuple[Tensor, Tensor]:
-        """What the head says of pixels (...) from all that reaches them: the local dimensions, then those with context."""
-        n = sum(self.signature.sizes[block] for block in ("texture", "radar", "wide"))
-        features, colours = (z.movedim(0, -1) for z in (view.features, view.colours))
-        parts = self.signature.parts(carried[..., -n:], colours, view.lit)
-        columns, others = self.statistics.columns(series)
-        return self.head(carried[..., :-n], features, columns, self.head.share(series.shared, others), parts)
 
     def _attend(self, tokens: Tensor, valid: Tensor, cell_m: float) -> Tensor:
         """Pass windows (B, N, W) that each hold a valid token through the blocks."""

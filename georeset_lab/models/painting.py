@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,14 +11,13 @@ from torch.nn import functional as F
 
 from georeset_lab.models.core import Core
 from georeset_lab.models.fusion import Gaussian
+from georeset_lab.models.head import DenseHead
 from georeset_lab.models.large import empty
-from georeset_lab.models.pixels import Series
+from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.readout import ReadOut
+from georeset_lab.models.signature import Signature
 from georeset_lab.models.threads import in_threads
-from georeset_lab.models.upsample import by_row
-
-if TYPE_CHECKING:
-    from georeset_lab.models.encoder import Encoder
+from georeset_lab.models.upsample import GuidedUpsample, by_row
 
 # Rows and columns of cells that are painted at once. On a CPU the hidden layers (2304 pixels) then stay in a core's
 # cache; a GPU wants long kernels.
@@ -26,14 +25,46 @@ _BLOCK = {"cpu": (4, 16), "cuda": (64, 64)}
 _SPLINE_REACH = 2
 
 
+class Parts(NamedTuple):
+    """The parts of an encoder that turn cells into pixels."""
+
+    patch: int
+    deterministic: bool
+    context_power: float
+    statistics: PixelStatistics
+    upsample: GuidedUpsample
+    head: DenseHead
+    signature: Signature
+
+
+def finish(parts: Parts, carried: Tensor, view: PixelView, series: Series) -> tuple[Tensor, Tensor]:
+    """What the head says of pixels (...) from all that reaches them: the local dimensions, then those with context.
+
+    Parameters
+    ----------
+    parts : Parts
+    carried : Tensor, shape (..., H)
+        What their cells say, brought to them.
+    view : PixelView
+        What they say by themselves.
+    series : Series
+        From which they were seen.
+    """
+    n = sum(parts.signature.sizes[block] for block in ("texture", "radar", "wide"))
+    features, colours = (z.movedim(0, -1) for z in (view.features, view.colours))
+    known = parts.signature.parts(carried[..., -n:], colours, view.lit)
+    columns, others = parts.statistics.columns(series)
+    return parts.head(carried[..., :-n], features, columns, parts.head.share(series.shared, others), known)
+
+
 def paint(
-    encoder: Encoder, carried: Tensor, known: Tensor, cells: Tensor, series: Series, core: Core, dtype: torch.dtype
+    parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: Series, core: Core, dtype: torch.dtype
 ) -> Gaussian:
     """Experts of the pixels of a core, (Y', X', D), block by block and without gradients.
 
     Parameters
     ----------
-    encoder : Encoder
+    parts : Parts
     carried : Tensor, shape (Ny, Nx, H)
         What cells say.
     known : Tensor, shape (Ny, Nx), bool
@@ -47,28 +78,26 @@ def paint(
     dtype : torch.dtype
         Of the result.
     """
-    p, reach = encoder.config.patch, _SPLINE_REACH
-    power = 1.0 if encoder.config.deterministic else encoder.config.context_power
+    p, reach, head = parts.patch, _SPLINE_REACH, parts.head
+    power = 1.0 if parts.deterministic else parts.context_power
     framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
     (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
     sides = [part.stop - part.start for part in core]
-    out = Gaussian(*empty((2, *sides, encoder.config.latent_dim), dtype, carried.device))
+    out = Gaussian(*empty((2, *sides, head.n_local + head.n_around), dtype, carried.device))
     read_out = None
-    if carried.device.type == "cpu" and not encoder.config.deterministic:
-        read_out = ReadOut(
-            encoder.head, encoder.signature, *encoder.statistics.columns(series), series.shared, power, dtype
-        )
+    if carried.device.type == "cpu" and not parts.deterministic:
+        read_out = ReadOut(parts.head, parts.signature, *parts.statistics.columns(series), series.shared, power, dtype)
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
     def paint_block(corner: tuple[int, int]) -> None:
         y, x = corner
         n, m = min(tall, bottom - y), min(wide, right - x)
         around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
-        view = encoder.statistics.window(series, (y * p, x * p), (n * p, m * p))
-        brought = encoder.upsample.by_cell(around, near, seen[..., 0], view.guide, view.noise)
+        view = parts.statistics.window(series, (y * p, x * p), (n * p, m * p))
+        brought = parts.upsample.by_cell(around, near, seen[..., 0], view.guide, view.noise)
         if read_out is None:
-            raw = encoder.finish(by_row(brought, p), view, series)
-            block = encoder.head.emit(*raw, view.observed, context_power=power).to(dtype)
+            raw = finish(parts, by_row(brought, p), view, series)
+            block = head.emit(*raw, view.observed, context_power=power).to(dtype)
         else:
             block = read_out(brought, view)
         (rows, in_rows), (cols, in_cols) = (

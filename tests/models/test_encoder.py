@@ -134,7 +134,7 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
         cells = encoder._cells(encoder._sum_cells(series).over_dates(), channels)
         carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
         one, core = series.map(lambda z: z[0]), core_of(x, WHOLE, 0)
-        dense = paint(encoder, carried[0], cells.look.known[0], cells.look.guide[0], one, core, torch.float32)
+        dense = paint(encoder.parts, carried[0], cells.look.known[0], cells.look.guide[0], one, core, torch.float32)
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)
