@@ -86,7 +86,7 @@ def paint(
     out = Gaussian(*empty((2, *sides, head.n_local + head.n_around), dtype, carried.device))
     read_out = None
     if carried.device.type == "cpu" and not parts.deterministic:
-        read_out = ReadOut(parts.head, parts.signature, *parts.statistics.columns(series), series.shared, power, dtype)
+        read_out = ReadOut(head, parts.signature, *parts.statistics.columns(series), series.shared, power, dtype)
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
 
     def paint_block(corner: tuple[int, int]) -> None:

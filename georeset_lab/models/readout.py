@@ -110,8 +110,8 @@ class ReadOut:
         dtype: torch.dtype,
     ) -> None:
         self._head, self._alone = head, head.alone.weight[:, columns].T.contiguous()
-        self._biases = [z.numpy() for z in (head.share(shared, others), head.local.to_hidden.bias)]
-        self._last_bias = head.local.to_latent.bias.numpy()
+        biases = (head.share(shared, others), head.local.to_hidden.bias, head.local.to_latent.bias)
+        self._biases = [z.detach().numpy() for z in biases]
         self._turn, centre = (signature.get_buffer(f"pixel_{name}") for name in ("turn", "centre"))
         self._shift = (-centre @ self._turn).numpy()
         self._power = np.full(head.n_local + head.n_around, context_power, np.float32)
@@ -132,17 +132,18 @@ class ReadOut:
         -------
         Gaussian, each (Y, X, D), float32
         """
-        local, cells, (first, second) = self._head.local, brought.numpy(), self._biases
+        local, cells, (first, second, last) = self._head.local, brought.numpy(), self._biases
         hidden = view.features.flatten(1).T @ self._alone
         _first_loop(hidden.numpy(), cells, first)
         more = hidden @ local.to_hidden.weight.T
         _second_loop(hidden.numpy(), more.numpy(), second)
         raw = hidden @ local.to_latent.weight.T
         own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
-        eta, tau = raw.new_empty(2, *view.observed.shape, len(self._power))
+        observed, lit = (z.contiguous().numpy() for z in (view.observed, view.lit))
+        eta, tau = raw.new_empty(2, *observed.shape, len(self._power))
         scratch = np.empty((2, brought.shape[2], len(self._power)), np.float32)
         _emit_loop(
-            raw.numpy(), self._last_bias, own.numpy(), self._shift, FARTHEST, view.lit.numpy(), cells, self._head.width,
-            self._power, view.observed.numpy(), self._most, eta.numpy(), tau.numpy(), *scratch,
+            raw.numpy(), last, own.numpy(), self._shift, FARTHEST, lit, cells, self._head.width,
+            self._power, observed, self._most, eta.numpy(), tau.numpy(), *scratch,
         )  # fmt: skip
         return Gaussian(eta, tau)

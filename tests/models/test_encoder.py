@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import combinations
 
 import numpy as np
@@ -93,6 +94,12 @@ def test_what_lies_more_than_a_rim_beyond_the_scene_changes_nothing(
     assert Encoder.rim_cells * 6 == step
     torch.testing.assert_close(*(s.mean for s in said), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(*(s.var for s in said), atol=1e-6, rtol=1e-5)
+
+
+def test_weights_that_are_being_trained_give_the_same_map(encoder: Encoder, table: torch.Tensor) -> None:
+    x, frozen = _texture(), _encode(encoder, _texture(), table)
+    trained = copy.deepcopy(encoder).requires_grad_(True)
+    torch.testing.assert_close(_encode(trained, x, table).eta, frozen.eta)
 
 
 def test_a_core_is_a_cut_of_the_whole(encoder: Encoder, table: torch.Tensor) -> None:
