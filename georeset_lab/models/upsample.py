@@ -60,15 +60,6 @@ class GuidedUpsample:
         """What squared differences, summed over the bands, are measured by."""
         return self.width**-2 / (bands * (noise + _QUIET))
 
-    def dense(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
-        """Upsample a strip of cells; see `by_cell`.
-
-        Returns
-        -------
-        Tensor, shape (Ny * patch, Nx * patch, H)
-        """
-        return by_row(self.by_cell(context, cells, known, pixels, noise), self.patch)
-
     def by_cell(self, context: Tensor, cells: Tensor, known: Tensor, pixels: Tensor, noise: Tensor) -> Tensor:
         """Upsample a strip of cells; the pixels stay in the order of their cells.
 

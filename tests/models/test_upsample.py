@@ -25,7 +25,7 @@ def test_compiled_weights_are_those_of_the_formula(strip):
     guide, spread = (_by_cell(z, PATCH) for z in (pixels, noise))
     weight = upsample.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
     expected = by_row(weight @ _around(context), PATCH)
-    brought = upsample.dense(context, cells, known, pixels, noise)
+    brought = by_row(upsample.by_cell(context, cells, known, pixels, noise), PATCH)
     torch.testing.assert_close(brought, expected, atol=1e-5, rtol=1e-5)
     assert (brought[:PATCH, :PATCH] == 0).all(), "where no cell around is known, nothing is brought"
 
@@ -47,8 +47,7 @@ def test_a_pixel_takes_its_context_from_its_own_side_of_an_edge():
     context = torch.where(left, 1.0, -1.0).expand(7, 9)[..., None]
     cells = torch.where(left, 2.0, 0.0).expand(7, 9)[..., None].expand(7, 9, BANDS)
     pixels = torch.where(torch.arange(30) < 12, 2.0, 0.0).expand(BANDS, 18, 30)
-    brought = GuidedUpsample(PATCH).dense(
-        context, cells, torch.ones(7, 9, dtype=torch.bool), pixels, torch.zeros(1, 18, 30)
-    )
+    known, noise = torch.ones(7, 9, dtype=torch.bool), torch.zeros(1, 18, 30)
+    brought = by_row(GuidedUpsample(PATCH).by_cell(context, cells, known, pixels, noise), PATCH)
     assert (brought[:, :12] > 0.9).all()
     assert (brought[:, 12:] < -0.9).all()

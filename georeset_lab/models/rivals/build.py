@@ -48,7 +48,7 @@ def encoder_config(settings: Mapping[str, Any]) -> EncoderConfig | PlainConfig:
 
 
 def build_encoder(config: EncoderConfig | PlainConfig | None = None) -> Encoder:
-    """Fresh network of these sizes. A rival has `config`, `margin_cells`, `dense` and `crops` of an `Encoder`, no more."""
+    """Fresh network of these sizes. A rival has what `encode` and training ask of an `Encoder`, no more."""
     if not isinstance(config, PlainConfig):
         return Encoder(config)
     if config.rival == "late":

@@ -1,7 +1,7 @@
 """`PlainViT`: tokenizer, blocks, a Gaussian for each token, carried to the pixels. Rivals differ in the tokenizer alone.
 
-It has what `encode` and the objectives of ``train/`` ask of an encoder (`config`, `margin_cells`, `dense`, `crops`) and
-none of what is special in ours: no signature, no features of the pixel itself, no edges.
+It has what `encode` and the objectives of ``train/`` ask of an encoder (`config`, `margin_cells`, `rim_cells`, `dense`, `crops`)
+and none of what is special in ours: no signature, no features of the pixel itself, no edges.
 """
 
 from __future__ import annotations
