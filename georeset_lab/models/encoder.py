@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.canvas import Canvas, Map
 from georeset_lab.models.cells import Cells, CellSums, look_of, mean_signature, read_cells, sum_cells
 from georeset_lab.models.core import Core, core_of
 from georeset_lab.models.emission import Emission
@@ -179,6 +180,14 @@ class Encoder(nn.Module):
         ShapeMismatch
             Y or X is not whole strides.
         """
+        inside = core_of(x, core, self.margin_cells * self.config.patch)
+        canvas = Map(inside, self.config.latent_dim, dtype, x.device)
+        self.draw(x, bands, cell_m=cell_m, day_of_year=day_of_year, canvas=canvas)
+        return canvas.result
+
+    @torch.inference_mode()
+    def draw(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, canvas: Canvas) -> None:
+        """What `dense` does, on a canvas: experts that are summed up, say, need not lie in memory one by one."""
         step = self.config.patch * self.config.stride
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
@@ -197,8 +206,7 @@ class Encoder(nn.Module):
         series = Series.of_dates(dates).map(lambda z: z[0])
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
         carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
-        inside = core_of(x, core, self.margin_cells * self.config.patch)
-        return paint(self.parts, carried[0], cells.look.known[0], cells.look.guide[0], series, inside, dtype)
+        paint(self.parts, carried[0], cells.look.known[0], cells.look.guide[0], series, canvas)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
         """Encode training crops of one attention window each, with gradients.

@@ -5,14 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from georeset_lab.models.core import Core
-from georeset_lab.models.fusion import Gaussian
+from georeset_lab.models.canvas import Canvas
 from georeset_lab.models.head import DenseHead
-from georeset_lab.models.large import empty
 from georeset_lab.models.pixels import PixelStatistics, PixelView, Series
 from georeset_lab.models.readout import ReadOut
 from georeset_lab.models.signature import Signature
@@ -57,10 +54,8 @@ def finish(parts: Parts, carried: Tensor, view: PixelView, series: Series) -> tu
     return parts.head(carried[..., :-n], features, columns, parts.head.share(series.shared, others), known)
 
 
-def paint(
-    parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: Series, core: Core, dtype: torch.dtype
-) -> Gaussian:
-    """Experts of the pixels of a core, (Y', X', D), block by block and without gradients.
+def paint(parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: Series, canvas: Canvas) -> None:
+    """Experts of the pixels of a canvas, block by block and without gradients.
 
     Parameters
     ----------
@@ -73,44 +68,31 @@ def paint(
         How cells look.
     series : Series
         Virtual bands of their pixels.
-    core : Core
-        Rows and columns of the pixels that are wanted.
-    dtype : torch.dtype
-        Of the result.
+    canvas : Canvas
     """
     p, reach, head = parts.patch, _SPLINE_REACH, parts.head
     power = 1.0 if parts.deterministic else parts.context_power
     framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
-    (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in core)
-    sides = [part.stop - part.start for part in core]
-    out = Gaussian(*empty((2, *sides, head.n_local + head.n_around), dtype, carried.device))
+    (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in canvas.core)
     read_out = None
     if carried.device.type == "cpu" and not parts.deterministic:
-        read_out = ReadOut(head, parts.signature, *parts.statistics.columns(series), series.shared, power, dtype)
+        read_out = ReadOut(head, parts.signature, *parts.statistics.columns(series), series.shared, power, canvas.dtype)
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
+    wide *= 2 if canvas.is_sparse else 1
 
     def paint_block(corner: tuple[int, int]) -> None:
         y, x = corner
         n, m = min(tall, bottom - y), min(wide, right - x)
         around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
         view = parts.statistics.window(series, (y * p, x * p), (n * p, m * p))
+        if canvas.is_sparse:
+            view = view.checkerboard()
         brought = parts.upsample.by_cell(around, near, seen[..., 0], view.guide, view.noise)
         if read_out is None:
             raw = finish(parts, by_row(brought, p), view, series)
-            block = head.emit(*raw, view.observed, context_power=power).to(dtype)
+            block = head.emit(*raw, view.observed, context_power=power).to(canvas.dtype)
         else:
             block = read_out(brought, view)
-        (rows, in_rows), (cols, in_cols) = (
-            _overlap(at * p, k * p, part) for at, k, part in zip(corner, (n, m), core, strict=True)
-        )
-        for target, part in zip(out, block, strict=True):
-            target[rows, cols] = part[in_rows, in_cols]
+        canvas.put((y * p, x * p), block)
 
     in_threads(paint_block, product(range(top, bottom, tall), range(left, right, wide)), carried.device)
-    return out
-
-
-def _overlap(first: int, size: int, part: slice) -> tuple[slice, slice]:
-    """Where ``size`` pixels from ``first`` on lie in a part, and which of them do."""
-    start, stop = max(first, part.start), min(first + size, part.stop)
-    return slice(start - part.start, stop - part.start), slice(start - first, stop - first)

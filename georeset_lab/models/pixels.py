@@ -74,6 +74,13 @@ class PixelView(NamedTuple):
     lit: Tensor
     """(...): bool, saw reflectance on at least one date."""
 
+    def checkerboard(self) -> PixelView:
+        """Every second pixel of (Y, X), both even: of an even row those of even columns, of an odd one the others.
+
+        The trailing shape is (Y, X / 2).
+        """
+        return PixelView(*map(_every_second, self))
+
 
 class PixelStatistics(nn.Module):
     """Own value, neighbourhood mean and spread, and spread over dates of each virtual band, with its cover.
@@ -182,6 +189,13 @@ class PixelStatistics(nn.Module):
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
         return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
+
+
+def _every_second(x: Tensor) -> Tensor:
+    out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
+    for row in (0, 1):
+        out[..., row::2, :] = x[..., row::2, row::2]
+    return out
 
 
 def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -> tuple[Tensor, Tensor, Tensor]:

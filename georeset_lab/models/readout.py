@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from georeset_lab.models.pixels import PixelView
 
 
-def _first(hidden: Any, brought: Any, bias: Any) -> None:
+def _first(hidden: Any, brought: Any, high: Any, bias: Any) -> None:
     # Unsigned: of an index that may be negative numba asks whether it is, and such loops are not vectorised.
     tall, wide, inside = brought.shape[:3]
-    patch, width = int(np.sqrt(inside)), np.uint64(hidden.shape[1])
-    for y in range(tall * patch):
+    broad, width = inside // high, np.uint64(hidden.shape[1])
+    for y in range(tall * high):
         for x in range(wide):
-            for j in range(patch):
-                row = hidden[(y * wide + x) * patch + j]
-                more = brought[y // patch, x, (y % patch) * patch + j]
+            for j in range(broad):
+                row = hidden[(y * wide + x) * broad + j]
+                more = brought[y // high, x, (y % high) * broad + j]
                 for d in range(width):
                     row[d] = gelu(row[d] + more[d] + bias[d])
 
@@ -48,18 +48,19 @@ def _emit(
     local: Any, bias: Any, colours: Any, shift: Any, farthest: Any, lit: Any, brought: Any, width: Any, power: Any,
     observed: Any, most: Any, eta: Any, tau: Any, mean: Any, certainty: Any,
 ) -> None:  # fmt: skip
-    wide, inside = brought.shape[1:3]
-    patch, dim = int(np.sqrt(inside)), np.uint64(eta.shape[2])
+    tall, wide, inside = brought.shape[:3]
+    high, dim = len(observed) // tall, np.uint64(eta.shape[2])
+    broad = inside // high
     n, own, width = np.uint64(local.shape[1] // 2), np.uint64(colours.shape[1]), np.uint64(width)
     others = dim - n
     signature = width + others + others - own
     for y in range(observed.shape[0]):
         for x in range(wide):
-            for j in range(patch):
-                pixel = (y * wide + x) * patch + j
-                row, more = local[pixel], brought[y // patch, x, (y % patch) * patch + j]
+            for j in range(broad):
+                pixel = (y * wide + x) * broad + j
+                row, more = local[pixel], brought[y // high, x, (y % high) * broad + j]
                 means, sure, colour = mean[j], certainty[j], colours[pixel]
-                light = np.float32(1) if lit[y, x * patch + j] else np.float32(0)
+                light = np.float32(1) if lit[y, x * broad + j] else np.float32(0)
                 for d in range(own):
                     means[d] = row[d] + bias[d] + min(max(colour[d] + shift[d], -farthest), farthest) * light
                 for d in range(own, n):
@@ -69,9 +70,9 @@ def _emit(
                 for d in range(others):
                     means[n + d] = more[width + d]
                     sure[n + d] = more[width + others + d]
-            for j in range(patch):
-                etas, taus, means, sure = eta[y, x * patch + j], tau[y, x * patch + j], mean[j], certainty[j]
-                seen = np.float32(1) if observed[y, x * patch + j] else np.float32(0)
+            for j in range(broad):
+                etas, taus, means, sure = eta[y, x * broad + j], tau[y, x * broad + j], mean[j], certainty[j]
+                seen = np.float32(1) if observed[y, x * broad + j] else np.float32(0)
                 for d in range(dim):
                     tau_d = min(softplus(sure[d] - np.float32(SHIFT)), np.float32(MAX_TAU)) * power[d] * seen
                     taus[d] = tau_d
@@ -119,11 +120,11 @@ class ReadOut:
         self._most = np.float32(torch.finfo(dtype).max)
 
     def __call__(self, brought: Tensor, view: PixelView) -> Gaussian:
-        """Experts of a block of Y x X pixels, whole cells of ``patch ** 2`` of them.
+        """Experts of a block of Y x X pixels, whole cells of P of them.
 
         Parameters
         ----------
-        brought : Tensor, shape (Ny, Nx, patch ** 2, H)
+        brought : Tensor, shape (Ny, Nx, P, H)
             From `DenseHead.cells`, then the signature of the cells, brought to their pixels (`GuidedUpsample.by_cell`).
         view : PixelView, of (Y, X)
             What pixels say by themselves.
@@ -134,14 +135,14 @@ class ReadOut:
         """
         local, cells, (first, second, last) = self._head.local, brought.numpy(), self._biases
         hidden = view.features.flatten(1).T @ self._alone
-        _first_loop(hidden.numpy(), cells, first)
+        _first_loop(hidden.numpy(), cells, view.observed.shape[0] // len(cells), first)
         more = hidden @ local.to_hidden.weight.T
         _second_loop(hidden.numpy(), more.numpy(), second)
         raw = hidden @ local.to_latent.weight.T
         own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
         observed, lit = (z.contiguous().numpy() for z in (view.observed, view.lit))
         eta, tau = raw.new_empty(2, *observed.shape, len(self._power))
-        scratch = np.empty((2, brought.shape[2], len(self._power)), np.float32)
+        scratch = np.empty((2, observed.shape[1] // brought.shape[1], len(self._power)), np.float32)
         _emit_loop(
             raw.numpy(), last, own.numpy(), self._shift, FARTHEST, lit, cells, self._head.width,
             self._power, observed, self._most, eta.numpy(), tau.numpy(), *scratch,

@@ -70,19 +70,21 @@ class GuidedUpsample:
         cells : Tensor, shape (Ny + 4, Nx + 4, R)
         known : Tensor, shape (Ny + 4, Nx + 4), bool
         pixels : Tensor, shape (R, Ny * patch, Nx * patch)
-            Guide.
+            Guide; or of every second pixel, (R, Ny * patch, Nx * patch / 2), see `PixelView.checkerboard`.
         noise : Tensor, shape (1, Ny * patch, Nx * patch)
 
         Returns
         -------
-        Tensor, shape (Ny, Nx, patch ** 2, H)
+        Tensor, shape (Ny, Nx, patch ** 2, H), or half as many pixels
         """
         spline = spline_matrix(SIDE, self.patch)[REACH * self.patch : (REACH + 1) * self.patch].to(context)
-        spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(self.patch**2, SIDE**2)
+        step = self.patch * (context.shape[1] - 2 * REACH) // pixels.shape[2]
+        spatial = torch.cat([of_row * spline[i % step :: step, None] for i, of_row in enumerate(spline[..., None])])
+        spatial = spatial.flatten(1)
         if context.device.type == "cpu":
-            weight = weigh_cells(spatial, pixels, self._scale(pixels.shape[0], noise)[0], cells, known, self.patch).mT
+            weight = weigh_cells(spatial, pixels, self._scale(pixels.shape[0], noise)[0], cells, known).mT
         else:
-            guide, spread = (_by_cell(z, self.patch) for z in (pixels, noise))
+            guide, spread = (_by_cell(z, self.patch, self.patch // step) for z in (pixels, noise))
             weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
         return weight @ _around(context)
 
@@ -123,17 +125,17 @@ class GuidedUpsample:
         return weight @ context.flatten(1, 2)
 
 
-def _by_cell(x: Tensor, patch: int) -> Tensor:
-    """(F, Y, X) to (Ny, Nx, patch ** 2, F)."""
+def _by_cell(x: Tensor, tall: int, wide: int) -> Tensor:
+    """(F, Y, X) to (Ny, Nx, tall * wide, F)."""
     f, y, w = x.shape
-    cells = x.reshape(f, y // patch, patch, w // patch, patch)
-    return cells.permute(1, 3, 2, 4, 0).reshape(y // patch, w // patch, patch**2, f)
+    cells = x.reshape(f, y // tall, tall, w // wide, wide)
+    return cells.permute(1, 3, 2, 4, 0).reshape(y // tall, w // wide, tall * wide, f)
 
 
 def by_row(x: Tensor, patch: int) -> Tensor:
-    """Pixels in the order of their cells, (Ny, Nx, patch ** 2, F), row by row: (Y, X, F)."""
-    ny, nx, _, f = x.shape
-    return x.view(ny, nx, patch, patch, f).transpose(1, 2).reshape(ny * patch, nx * patch, f)
+    """Pixels in the order of their cells, (Ny, Nx, patch * wide, F), row by row: (Y, X, F)."""
+    ny, nx, n, f = x.shape
+    return x.view(ny, nx, patch, n // patch, f).transpose(1, 2).reshape(ny * patch, nx * n // patch, f)
 
 
 def _around(cells: Tensor) -> Tensor:

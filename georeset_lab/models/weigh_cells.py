@@ -21,17 +21,17 @@ FLOOR = 1e-3
 
 def _weigh(spatial: Any, pixels: Any, scale: Any, cells: Any, known: Any, weight: Any, guide: Any, row: Any) -> None:
     tall, wide, _, inside = weight.shape
-    patch = pixels.shape[1] // tall
     bands = pixels.shape[0]
+    high, broad = pixels.shape[1] // tall, pixels.shape[2] // wide
     for y in range(tall):
         for x in range(wide):
             total, by = row[0], row[1]
             total[:] = np.float32(0)
-            for i in range(patch):
-                for j in range(patch):
-                    by[i * patch + j] = -scale[y * patch + i, x * patch + j]
+            for i in range(high):
+                for j in range(broad):
+                    by[i * broad + j] = -scale[y * high + i, x * broad + j]
                     for b in range(bands):
-                        guide[b, i * patch + j] = pixels[b, y * patch + i, x * patch + j]
+                        guide[b, i * broad + j] = pixels[b, y * high + i, x * broad + j]
             for c in range(SIDE * SIDE):
                 out = weight[y, x, c]
                 out[:] = np.float32(0)
@@ -99,28 +99,28 @@ def smooth_cells(features: Tensor, cells: Tensor, known: Tensor, scale: Tensor) 
     return out
 
 
-def weigh_cells(spatial: Tensor, pixels: Tensor, scale: Tensor, cells: Tensor, known: Tensor, patch: int) -> Tensor:
+def weigh_cells(spatial: Tensor, pixels: Tensor, scale: Tensor, cells: Tensor, known: Tensor) -> Tensor:
     """Normalised weights of the 25 cells around for the pixels of each cell, on a CPU, without gradients.
 
     Parameters
     ----------
-    spatial : Tensor, shape (patch ** 2, 25), float32
-        Spline weights.
-    pixels : Tensor, shape (R, Ny * patch, Nx * patch)
+    spatial : Tensor, shape (P, 25), float32
+        Spline weights of the P pixels of a cell, row by row.
+    pixels : Tensor, shape (R, Y, X)
         Guide of the pixels.
-    scale : Tensor, shape (Ny * patch, Nx * patch)
+    scale : Tensor, shape (Y, X)
         What squared differences, summed over bands, are multiplied by.
     cells : Tensor, shape (Ny + 4, Nx + 4, R)
     known : Tensor, shape (Ny + 4, Nx + 4), bool
-    patch : int
 
     Returns
     -------
-    Tensor, shape (Ny, Nx, 25, patch ** 2)
+    Tensor, shape (Ny, Nx, 25, P)
     """
-    lanes = -(-(patch**2) // 16) * 16  # whole vector registers: the rest of a loop would cost as much as the loop
-    weight = torch.empty(scale.shape[0] // patch, scale.shape[1] // patch, SIDE**2, lanes)
+    inside = len(spatial)
+    lanes = -(-inside // 16) * 16  # whole vector registers: the rest of a loop would cost as much as the loop
+    weight = torch.empty(*(n - 2 * REACH for n in known.shape), SIDE**2, lanes)
     scratch = np.zeros((len(pixels) + 2, lanes), np.float32)
-    arrays = (z.numpy() for z in (F.pad(spatial.T, (0, lanes - patch**2)), pixels, scale, cells, known, weight))
+    arrays = (z.numpy() for z in (F.pad(spatial.T, (0, lanes - inside)), pixels, scale, cells, known, weight))
     _weigh_loop(*arrays, scratch[2:], scratch[:2])
-    return weight[..., : patch**2]
+    return weight[..., :inside]

@@ -12,6 +12,7 @@ import torch
 from georeset_lab.data.bands import band_table
 from georeset_lab.data.sensors import sensor
 from georeset_lab.errors import ShapeMismatch
+from georeset_lab.models.canvas import Map
 from georeset_lab.models.checkpoint import load_model
 from georeset_lab.models.core import WHOLE, core_of
 from georeset_lab.models.encoder import Encoder, EncoderConfig
@@ -140,8 +141,9 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
         context, _ = encoder._over_dates(torch.cat(attended), torch.cat(valids))
         cells = encoder._cells(encoder._sum_cells(series).over_dates(), channels)
         carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
-        one, core = series.map(lambda z: z[0]), core_of(x, WHOLE, 0)
-        dense = paint(encoder.parts, carried[0], cells.look.known[0], cells.look.guide[0], one, core, torch.float32)
+        one, canvas = series.map(lambda z: z[0]), Map(core_of(x, WHOLE, 0), 64, torch.float32, x.device)
+        paint(encoder.parts, carried[0], cells.look.known[0], cells.look.guide[0], one, canvas)
+        dense = canvas.result
     row, col = points[0].T
     torch.testing.assert_close(dense.eta[row, col], crops.pixels.eta[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(dense.tau[row, col], crops.pixels.tau[0], atol=1e-5, rtol=1e-4)

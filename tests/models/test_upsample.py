@@ -22,7 +22,7 @@ def test_compiled_weights_are_those_of_the_formula(strip):
     upsample = GuidedUpsample(PATCH)
     spline = spline_matrix(5, PATCH)[2 * PATCH : 3 * PATCH]
     spatial = (spline[:, None, :, None] * spline[None, :, None, :]).reshape(PATCH**2, 25)
-    guide, spread = (_by_cell(z, PATCH) for z in (pixels, noise))
+    guide, spread = (_by_cell(z, PATCH, PATCH) for z in (pixels, noise))
     weight = upsample.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
     expected = by_row(weight @ _around(context), PATCH)
     brought = by_row(upsample.by_cell(context, cells, known, pixels, noise), PATCH)

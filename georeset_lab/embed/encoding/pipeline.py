@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from odc.geo.geobox import GeoBox
 
 from georeset_lab.embed.encoding.regrid import Regrid
 from georeset_lab.embed.encoding.source import Source
-from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Block, Span, Tile
+from georeset_lab.embed.encoding.sums import Sums
+from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Block, Span, Tile, pixel_size
 from georeset_lab.models.encoder import Encoder
 
 BLOCK_BYTES = 1000 << 20
@@ -29,8 +30,6 @@ HELD_BYTES = 96 << 20
 """Stored numbers of a lazy modality that are read at once. Windows of single tiles would decode each block of 512 x 512
 pixels four times."""
 _GROUP_SIDES = (4, 3, 2)
-
-_HALF_MAX = float(np.finfo(np.float16).max)
 
 Natural = tuple[np.ndarray, np.ndarray]
 """eta and tau of a tile, each (y, x, D)."""
@@ -62,10 +61,22 @@ class Job:
     device: torch.device
     max_cells: int
     """Side of a block in cells, if the modality has few layers."""
+    fast: bool = False
+    """Whether pixels that are averaged over whole cells may be thinned out (`is_sparse`)."""
     rules: Mapping[str, Regrid] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", {n: Regrid(s.grid, self.grid) for n, s in self.sources.items()})
+
+    def is_summed(self, name: str) -> bool:
+        """Whether what the encoder says of a modality is added up while it is painted (`Sums`)."""
+        return self.rules[name].is_mean and isinstance(self.encoder, Encoder)
+
+    def is_sparse(self, name: str) -> bool:
+        """Whether every second pixel of a modality is left out: those of a checkerboard stay."""
+        pairs = zip(pixel_size(self.grid), pixel_size(self.sources[name].grid), strict=True)
+        wide = all(of_map >= (PIXELS_PER_CELL - 1e-6) * of_pixel for of_map, of_pixel in pairs)
+        return self.fast and wide and self.is_summed(name)
 
 
 class _Pixels:
@@ -108,10 +119,14 @@ def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None
             else:
                 if step.name not in experts:
                     shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
-                    # The dtype of the result where tiles are copied into place; float32 where they are summed up.
-                    dtype = job.dtype if job.rules[step.name].is_identity else np.float32
+                    # The dtype of the result where tiles are copied into place.
+                    dtype = job.dtype if job.rules[step.name].is_identity else np.float64
                     experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
-                if pixels is not None and step.block is not None:
+                if pixels is None or step.block is None:
+                    pass
+                elif job.is_summed(step.name):
+                    _draw(job, step.name, step.block, pixels, tile, experts[step.name])
+                else:
                     for part, target in zip(
                         _encode(job, step.name, step.block, pixels), experts[step.name], strict=True
                     ):
@@ -219,22 +234,35 @@ def _read_ahead(
 
 def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
     """What the encoder says of what is wanted of one block: eta and tau, (y, x, D)."""
-    source = job.sources[name]
+    dtype = torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32
+    core = (block.rows.within(block.read_rows), block.cols.within(block.read_cols))
     with torch.inference_mode():
-        gaussian = job.encoder.dense(
-            torch.from_numpy(pixels).to(job.device),
-            torch.from_numpy(source.bands).to(job.device),
-            cell_m=source.cell_m,
-            day_of_year=torch.from_numpy(source.day_of_year).to(job.device),
-            core=(block.rows.within(block.read_rows), block.cols.within(block.read_cols)),
-            dtype=torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32,
-        )
+        gaussian = job.encoder.dense(**_given(job, name, pixels), core=core, dtype=dtype)
         return gaussian.eta.cpu().numpy(), gaussian.tau.cpu().numpy()
+
+
+def _draw(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, sums: Natural) -> None:
+    """Add what the encoder says of one block to the sums of a tile."""
+    canvas = Sums(job.rules[name], block, tile, sums, is_sparse=job.is_sparse(name))
+    job.encoder.draw(**_given(job, name, pixels), canvas=canvas)
+
+
+def _given(job: Job, name: str, pixels: np.ndarray) -> dict[str, Any]:
+    """What an encoder is told of a block."""
+    source = job.sources[name]
+    return {
+        "x": torch.from_numpy(pixels).to(job.device),
+        "bands": torch.from_numpy(source.bands).to(job.device),
+        "cell_m": source.cell_m,
+        "day_of_year": torch.from_numpy(source.day_of_year).to(job.device),
+    }
 
 
 def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:
     rule = job.rules[name]
-    eta, tau = (rule.finish(a, tile.rows, tile.cols) for a in sums)
+    rest = sum(job.sources[name].lattice.first) % 2 if job.is_sparse(name) else None
+    eta, tau = (rule.finish(a, tile.rows, tile.cols, checkerboard=rest) for a in sums)
     if eta.dtype != job.dtype:
-        eta, tau = (np.clip(a, -_HALF_MAX, _HALF_MAX).astype(job.dtype) for a in (eta, tau))
+        most = np.finfo(job.dtype).max
+        eta, tau = (np.clip(a, -most, most).astype(job.dtype) for a in (eta, tau))
     return eta, tau

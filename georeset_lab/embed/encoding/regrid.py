@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from georeset_lab.embed.encoding.stretches import sum_stretches
+from georeset_lab.embed.encoding.add_up import add_up
 from georeset_lab.embed.encoding.tiles import Span
 
 _EPS = 1e-6  # of a pixel; a centre on an edge belongs to the pixel that begins there
@@ -46,22 +46,28 @@ class Regrid:
         self.source, self.target = source, target
         m = ~source.affine * target.affine
         scale = abs(m.a) + abs(m.b) + abs(m.d) + abs(m.e)
-        self._axes: tuple[_Axis, _Axis] | None = None
+        self.axes: tuple[Axis, Axis] | None = None
+        """Of rows and of columns; None where one grid is turned against the other."""
         if abs(m.b) + abs(m.d) <= 1e-9 * scale:
-            self._axes = (
-                _Axis.of(m.e, m.f, source.shape.y, target.shape.y),
-                _Axis.of(m.a, m.c, source.shape.x, target.shape.x),
+            self.axes = (
+                Axis.of(m.e, m.f, source.shape.y, target.shape.y),
+                Axis.of(m.a, m.c, source.shape.x, target.shape.x),
             )
 
     @property
     def is_identity(self) -> bool:
         """True when the target is the source, or a rectangle of it."""
-        return self._axes is not None and all(axis.shift is not None for axis in self._axes)
+        return self.axes is not None and all(axis.shift is not None for axis in self.axes)
+
+    @property
+    def is_mean(self) -> bool:
+        """True when every target pixel is a mean over rows and columns of the source."""
+        return self.axes is not None and all(axis.target_of is not None for axis in self.axes)
 
     def footprint(self, rows: Span, cols: Span) -> tuple[Span, Span]:
         """Source pixels that decide these target pixels; empty spans if there are none."""
-        if self._axes is not None:
-            return self._axes[0].footprint(rows), self._axes[1].footprint(cols)
+        if self.axes is not None:
+            return self.axes[0].footprint(rows), self.axes[1].footprint(cols)
         corners = [(x, y) for x in cols for y in rows]
         to_source = ~self.source.affine * self.target.affine
         xs, ys = zip(*(to_source * corner for corner in corners), strict=True)
@@ -81,30 +87,43 @@ class Regrid:
         block : numpy.ndarray, shape (src_rows, src_cols, ...)
             Source pixels ``src_rows`` x ``src_cols``, finite. Blocks of one tile must not share pixels.
         """
-        if self._axes is None:
+        if self.axes is None:
             self._add_rotated(out, block, src_rows, src_cols, rows, cols)
             return
-        row_positions, part = self._axes[0].reduce(block, 0, src_rows, rows)
-        col_positions, part = self._axes[1].reduce(part, 1, src_cols, cols)
-        if not part.size:
-            return
-        where = _index(row_positions, col_positions)
-        if all(axis.counts is None for axis in self._axes):
-            out[where] = part  # one source pixel each: nothing to sum, and half floats add slowly
+        if any(axis.target_of is None for axis in self.axes):
+            to_rows, block = self.axes[0].take(block, 0, src_rows, rows)
+            to_cols, block = self.axes[1].take(block, 1, src_cols, cols)
+            if all(axis.target_of is None for axis in self.axes):  # one each: nothing to sum, half floats add slowly
+                if block.size:
+                    out[_index(to_rows, to_cols)] = block
+                return
         else:
-            out[where] += part
+            to_rows, to_cols = self.targets(src_rows, src_cols, rows, cols)
+        if block.size:
+            add_up(out, block, to_rows, to_cols)
 
-    def finish(self, out: np.ndarray, rows: Span, cols: Span) -> np.ndarray:
-        """Turn the sums of all blocks into means, in place, and return them."""
-        counts = self.counts(rows, cols)
+    def targets(self, src_rows: Span, src_cols: Span, rows: Span, cols: Span) -> tuple[np.ndarray, np.ndarray]:
+        """Where rows and columns of the source are summed up, counted within ``rows`` and ``cols``; -1 for nowhere.
+
+        Only for a rule of which both axes are means (`is_mean`).
+        """
+        assert self.axes is not None
+        return self.axes[0].targets(src_rows, rows), self.axes[1].targets(src_cols, cols)
+
+    def finish(self, out: np.ndarray, rows: Span, cols: Span, *, checkerboard: int | None = None) -> np.ndarray:
+        """Turn the sums of all blocks into means, in place, and return them.
+
+        With ``checkerboard``, of the pixels alone of which row plus column leaves this rest when halved.
+        """
+        counts = self.counts(rows, cols) if checkerboard is None else self._every_second(rows, cols, checkerboard)
         if counts is not None:
             out /= np.maximum(counts, 1).astype(out.dtype).reshape(counts.shape + (1,) * (out.ndim - 2))
         return out
 
     def counts(self, rows: Span, cols: Span) -> np.ndarray | None:
         """Source pixels in each target pixel, shape (rows, cols); None where each target pixel has just one."""
-        if self._axes is not None:
-            n = [axis.counts for axis in self._axes]
+        if self.axes is not None:
+            n = [axis.counts for axis in self.axes]
             if n[0] is None and n[1] is None:
                 return None
             ny = np.ones(rows.size, int) if n[0] is None else n[0][rows.start : rows.stop]
@@ -114,6 +133,13 @@ class Regrid:
             return None
         flat, _ = self._rotated_targets(*self.footprint(rows, cols), rows, cols)
         return np.bincount(flat, minlength=rows.size * cols.size).reshape(rows.size, cols.size)
+
+    def _every_second(self, rows: Span, cols: Span, rest: int) -> np.ndarray:
+        """Pixels of a checkerboard in each target pixel of a rule that `is_mean`."""
+        assert self.axes is not None
+        even_y, odd_y = (self.axes[0].counted(rows, odd) for odd in (0, 1))
+        same, other = (self.axes[1].counted(cols, odd) for odd in (rest, 1 - rest))
+        return even_y[:, None] * same + odd_y[:, None] * other
 
     @property
     def _rotated_is_mean(self) -> bool:
@@ -146,7 +172,7 @@ class Regrid:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One axis of a regridding whose axes do not mix."""
 
     n_source: int
@@ -160,7 +186,7 @@ class _Axis:
     """Nearest, one to one and all inside: source index of target 0."""
 
     @classmethod
-    def of(cls, scale: float, offset: float, n_source: int, n_target: int) -> _Axis:
+    def of(cls, scale: float, offset: float, n_source: int, n_target: int) -> Axis:
         """Axis where target edge ``j`` lies at ``scale * j + offset`` in source pixels."""
         if abs(scale) > 1 + _EPS:
             target = np.floor((np.arange(n_source) + 0.5 - offset) / scale + _EPS).astype(int)
@@ -170,6 +196,11 @@ class _Axis:
         source[(source < 0) | (source >= n_source)] = -1
         straight = bool(n_target and source[0] >= 0 and np.array_equal(source, source[0] + np.arange(n_target)))
         return cls(n_source, source, None, None, int(source[0]) if straight else None)
+
+    def edges(self, source: Span, target: Span) -> np.ndarray:
+        """Mean: where the source pixels of each target begin within ``source``, (target + 1,); axes run the same way."""
+        assert self.target_of is not None
+        return np.searchsorted(self.target_of[source.start : source.stop], np.arange(target.start, target.stop + 1))
 
     def footprint(self, target: Span) -> Span:
         """Source indices that these target indices need."""
@@ -181,25 +212,30 @@ class _Axis:
             needed = np.flatnonzero((self.target_of >= target.start) & (self.target_of < target.stop))
         return Span(int(needed.min()), int(needed.max()) + 1) if needed.size else Span(0, 0)
 
-    def reduce(self, block: np.ndarray, axis: int, source: Span, target: Span) -> tuple[np.ndarray, np.ndarray]:
-        """Target positions (within ``target``) that a block reaches, and the sums it brings there."""
-        if self.source_of is not None:
-            if self.shift is not None:  # a view, no copy
-                hit = Span(source.start - self.shift, source.stop - self.shift).clip(*target)
-                taken = slice(hit.start + self.shift - source.start, hit.stop + self.shift - source.start)
-                return np.arange(hit.start, hit.stop) - target.start, block[(slice(None),) * axis + (taken,)]
-            wanted = self.source_of[target.start : target.stop]
-            positions = np.flatnonzero((wanted >= source.start) & (wanted < source.stop))
-            return positions, np.take(block, wanted[positions] - source.start, axis=axis)
+    def targets(self, source: Span, target: Span) -> np.ndarray:
+        """Mean: position within ``target`` of each source index, -1 outside."""
         assert self.target_of is not None
-        targets = self.target_of[source.start : source.stop]
-        inside = np.flatnonzero((targets >= target.start) & (targets < target.stop))
-        if not inside.size:
-            return inside, block[(slice(None),) * axis + (slice(0, 0),)]
-        low, high = int(inside[0]), int(inside[-1]) + 1  # targets are monotone, so those inside are contiguous
-        runs = np.flatnonzero(np.diff(targets[low:high], prepend=-2))
-        part = block[(slice(None),) * axis + (slice(low, high),)]
-        return targets[low:high][runs] - target.start, sum_stretches(part, runs, axis)
+        found = self.target_of[source.start : source.stop] - target.start
+        found[(found < 0) | (found >= target.size)] = -1
+        return found
+
+    def counted(self, target: Span, odd: int) -> np.ndarray:
+        """Mean: even (0) or odd (1) source indices of each target index."""
+        assert self.target_of is not None
+        some = self.target_of[odd::2] - target.start
+        return np.bincount(some[(some >= 0) & (some < target.size)], minlength=target.size)
+
+    def take(self, block: np.ndarray, axis: int, source: Span, target: Span) -> tuple[np.ndarray, np.ndarray]:
+        """Repeat a block along a nearest axis; and where each index of the result belongs (`targets` of a mean)."""
+        if self.source_of is None:
+            return self.targets(source, target), block
+        if self.shift is not None:  # a view, no copy
+            hit = Span(source.start - self.shift, source.stop - self.shift).clip(*target)
+            taken = slice(hit.start + self.shift - source.start, hit.stop + self.shift - source.start)
+            return np.arange(hit.start, hit.stop) - target.start, block[(slice(None),) * axis + (taken,)]
+        wanted = self.source_of[target.start : target.stop]
+        positions = np.flatnonzero((wanted >= source.start) & (wanted < source.stop))
+        return positions, np.take(block, wanted[positions] - source.start, axis=axis)
 
 
 def _centres(rows: Span, cols: Span) -> tuple[np.ndarray, np.ndarray]:

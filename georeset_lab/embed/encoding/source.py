@@ -19,7 +19,7 @@ from georeset_lab.data.modality import Modality
 from georeset_lab.data.stored import is_direct, read_stored
 from georeset_lab.data.times import day_of_year
 from georeset_lab.data.window import crop_modality
-from georeset_lab.embed.encoding.regrid import Regrid
+from georeset_lab.embed.encoding.resample import Resample
 from georeset_lab.embed.encoding.tiles import (
     PIXELS_PER_CELL,
     Block,
@@ -70,7 +70,7 @@ class Source:
         self.scheduler = "threads"
         """Of dask, for the windows of a lazy modality. The default one would ask a cluster, if there is one."""
         self._origin = (0, 0)  # pixel of the whole modality at which `modality` begins; see `held`
-        self._resample: Regrid | None = None
+        self._resample: Resample | None = None
         own = PIXELS_PER_CELL * pixel_m(modality.grid)
         wanted = ground_cell_m(pixel_m(modality.grid)) if cell_m is None else cell_m
         if not 0 < wanted < math.inf:
@@ -79,7 +79,7 @@ class Source:
             abs(size * PIXELS_PER_CELL / wanted - 1) > 1e-6 for size in pixel_size(modality.grid)
         ):
             self.grid = regular_grid(modality.grid, wanted / PIXELS_PER_CELL)
-            self._resample = Regrid(modality.grid, self.grid)
+            self._resample = Resample(modality.grid, self.grid)
         self.cell_m = PIXELS_PER_CELL * pixel_m(self.grid)
         self.lattice = CellLattice.of(self.grid, needs)
         self.bands = band_table(modality.bands)
@@ -146,22 +146,9 @@ class Source:
     def _window(self, rows: Span, cols: Span) -> np.ndarray:
         if self._resample is None:
             return self._pixels(rows, cols)
-        src_rows, src_cols = self._resample.footprint(rows, cols)
-        total = np.zeros((len(self.dates), len(self.modality.bands), rows.size, cols.size), np.float32)
-        amount = np.zeros((1, 1, rows.size, cols.size), np.float32)
-        if src_rows.size and src_cols.size:
-            values = self._pixels(src_rows, src_cols)
-            seen = np.isfinite(values)
-            if seen.all():  # the usual case: pixels are counted once for all layers
-                seen = np.ones((1, 1, *values.shape[2:]), bool)
-            else:
-                values, amount = np.where(seen, values, np.float32(0)), np.zeros_like(total)
-            for sums, layers in ((total, values), (amount, seen.astype(np.float32))):
-                for i in np.ndindex(*sums.shape[:2]):
-                    self._resample.add(sums[i], layers[i], src_rows, src_cols, rows, cols)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            total /= amount
-        return total
+        window = self._resample.footprint(rows, cols)
+        held = self.held(*window) if self.modality.is_lazy and all(s.size for s in window) else self
+        return self._resample.read(rows, cols, held._pixels, (len(self.dates), len(self.modality.bands)))
 
     def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
         if self.modality.is_lazy:

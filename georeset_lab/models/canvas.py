@@ -1,0 +1,53 @@
+"""`Canvas`: where painted pixels go. `Map` keeps each; a caller that wants less of them keeps only that."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from georeset_lab.models.core import Core
+from georeset_lab.models.fusion import Gaussian
+from georeset_lab.models.large import empty
+
+
+class Canvas(Protocol):
+    """Where the experts of pixels go, block by block."""
+
+    core: Core
+    """Rows and columns of the pixels that are wanted, counted in the image that is encoded."""
+    dtype: torch.dtype
+    """Into whose range the parameters are clipped."""
+    is_sparse: bool
+    """Whether every second pixel will do, those of a checkerboard."""
+
+    def put(self, first: tuple[int, int], block: Gaussian) -> None:
+        """Take a block (y, x, D) of whole cells whose first pixel is ``first``; it may reach beyond the core.
+
+        If the canvas is sparse, the block has half as many columns: `PixelView.checkerboard`. Called from several
+        threads.
+        """
+
+
+class Map:
+    """Keeps every pixel of the core: ``result`` is eta and tau, (Y', X', D)."""
+
+    is_sparse = False
+
+    def __init__(self, core: Core, dim: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.core, self.dtype = core, dtype
+        self.result = Gaussian(*empty((2, *(part.stop - part.start for part in core), dim), dtype, device))
+
+    def put(self, first: tuple[int, int], block: Gaussian) -> None:
+        """Copy what lies in the core."""
+        (rows, in_rows), (cols, in_cols) = (
+            _overlap(at, n, part) for at, n, part in zip(first, block.eta.shape[:2], self.core, strict=True)
+        )
+        for target, part in zip(self.result, block, strict=True):
+            target[rows, cols] = part[in_rows, in_cols]
+
+
+def _overlap(first: int, size: int, part: slice) -> tuple[slice, slice]:
+    """Where ``size`` pixels from ``first`` on lie in a part, and which of them do."""
+    start, stop = max(first, part.start), min(first + size, part.stop)
+    return slice(start - part.start, stop - part.start), slice(start - first, stop - first)
