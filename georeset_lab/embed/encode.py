@@ -60,6 +60,7 @@ def encode(
     cell_m: float | None = ...,
     per: None = ...,
     device: str = ...,
+    fast: bool = ...,
     client: Client | None = ...,
     progress: bool = ...,
     tile_cells: int = ...,
@@ -76,6 +77,7 @@ def encode(
     cell_m: float | None = ...,
     per: Literal["date"] | None,
     device: str = ...,
+    fast: bool = ...,
     client: Client | None = ...,
     progress: bool = ...,
     tile_cells: int = ...,
@@ -91,6 +93,7 @@ def encode(
     cell_m: float | None = None,
     per: Literal["date"] | None = None,
     device: str = "auto",
+    fast: bool = False,
     client: Client | None = None,
     progress: bool = True,
     tile_cells: int = TILE_CELLS,
@@ -183,7 +186,7 @@ def encode(
 
         checked_client(client)
     part, notes = chosen(scene, modalities)
-    whole = _Call(scene, _model(model), resolution_m, dtype, cell_m, device, client, progress, tile_cells, notes)
+    whole = _Call(scene, _model(model), resolution_m, dtype, cell_m, device, fast, client, progress, tile_cells, notes)
     if per is None:
         return whole.encode(part, dict.fromkeys(part.modalities), out)
     if per != "date":
@@ -206,6 +209,7 @@ class _Call:
         dtype: Form,
         cell_m: float | None,
         device: str,
+        fast: bool,
         client: Client | None,
         progress: bool,
         tile_cells: int,
@@ -215,8 +219,10 @@ class _Call:
 
         self.scene, self.model, self.dtype, self.cell_m = scene, model, dtype, cell_m
         self.progress, self.tile_cells, self.notes = progress, tile_cells, notes
-        self.client, self.worker_device = client, device
-        self.encoder, self.device = on_device(model.encoder, device if client is None else "cpu")
+        self.client, self.worker_device, self.fast = client, device, fast
+        self.encoder, self.device = (
+            on_device(model.encoder, device, fast=fast) if client is None else on_device(model.encoder, "cpu")
+        )
         # The grid is that of the whole scene, so that maps of any choice of modalities and dates lie on each other.
         self.grid, factor = output_grid([m.grid for m in scene.modalities.values()], resolution_m)
         if factor > 1:
@@ -254,7 +260,7 @@ class _Call:
         half = self.dtype == "float16"
         # A tile may begin inside a stride and be a little larger; it should still be a single block.
         cells = int(self.tile_cells * (1 + _SLACK)) + config.stride + 1
-        job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, cells)
+        job = Job(self.encoder, sources, self.grid, np.float16 if half else np.float32, self.device, cells, self.fast)
         sink: StoreSink | MemorySink
         if out is None:
             sink = MemorySink(self.grid, tuple(sources), config.latent_dim, job.dtype)

@@ -24,15 +24,20 @@ _POWER = _polynomial(np.exp2, 6)
 _LOG1P = _polynomial(lambda u: np.log1p(np.maximum(u, 1e-12)) / np.maximum(u, 1e-12), 9)
 
 
-def _cast(typing: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+def _cast(to: Any, of: Any) -> Any:
+    def cast(typing: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
-    return numba.float32(numba.int32), generate
+        return to(of), generate
+
+    return intrinsic(cast)
 
 
-_float_of: Any = intrinsic(_cast)
+float_of: Any = _cast(numba.float32, numba.int32)
 """The float32 that has the bits of an int32."""
+bits_of: Any = _cast(numba.int32, numba.float32)
+"""The int32 that has the bits of a float32."""
 
 
 @numba.njit(inline="always", error_model="numpy")
@@ -43,7 +48,7 @@ def exp(x: Any) -> Any:
     f = power - whole
     p = _POWER
     fraction = (((((p[0] * f + p[1]) * f + p[2]) * f + p[3]) * f + p[4]) * f + p[5]) * f + p[6]
-    return fraction * _float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return fraction * float_of((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
 @numba.njit(inline="always", error_model="numpy")

@@ -115,6 +115,9 @@ class Encoder(nn.Module):
     rim_cells = 4
     """Those of them that it needs where the scene has ended: a window that begins there still reaches back into it."""
 
+    products = torch.float32
+    """In which the products of the compiled head are computed (`georeset_lab.models.fast.fast_form`)."""
+
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or EncoderConfig()
@@ -137,9 +140,8 @@ class Encoder(nn.Module):
     def parts(self) -> Parts:
         """What turns cells into pixels."""
         c = self.config
-        return Parts(
-            c.patch, c.deterministic, c.context_power, self.statistics, self.upsample, self.head, self.signature
-        )
+        how = (c.patch, c.deterministic, c.context_power, self.products)
+        return Parts(*how, self.statistics, self.upsample, self.head, self.signature)
 
     @torch.inference_mode()
     def dense(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +29,7 @@ class Parts(NamedTuple):
     patch: int
     deterministic: bool
     context_power: float
+    products: torch.dtype
     statistics: PixelStatistics
     upsample: GuidedUpsample
     head: DenseHead
@@ -76,7 +78,8 @@ def paint(parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: S
     (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in canvas.core)
     read_out = None
     if carried.device.type == "cpu" and not parts.deterministic:
-        read_out = ReadOut(head, parts.signature, *parts.statistics.columns(series), series.shared, power, canvas.dtype)
+        columns = parts.statistics.columns(series)
+        read_out = ReadOut(head, parts.signature, *columns, series.shared, power, canvas.dtype, parts.products)
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
     wide *= 2 if canvas.is_sparse else 1
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from georeset_lab.compiled import compiled
+from georeset_lab.models.bfloat import as_numpy, narrow, widen
 from georeset_lab.models.elementary import gelu, softplus
 from georeset_lab.models.emission import MAX_TAU, SHIFT
 from georeset_lab.models.fusion import Gaussian
@@ -33,7 +34,7 @@ def _first(hidden: Any, brought: Any, high: Any, bias: Any) -> None:
                 row = hidden[(y * wide + x) * broad + j]
                 more = brought[y // high, x, (y % high) * broad + j]
                 for d in range(width):
-                    row[d] = gelu(row[d] + more[d] + bias[d])
+                    row[d] = narrow(gelu(widen(row[d]) + more[d] + bias[d]), row[d])
 
 
 def _second(hidden: Any, more: Any, bias: Any) -> None:
@@ -41,7 +42,7 @@ def _second(hidden: Any, more: Any, bias: Any) -> None:
     for i in range(len(hidden)):
         row, added = hidden[i], more[i]
         for d in range(width):
-            row[d] += gelu(added[d] + bias[d])
+            row[d] = narrow(widen(row[d]) + gelu(widen(added[d]) + bias[d]), row[d])
 
 
 def _emit(
@@ -62,11 +63,11 @@ def _emit(
                 means, sure, colour = mean[j], certainty[j], colours[pixel]
                 light = np.float32(1) if lit[y, x * broad + j] else np.float32(0)
                 for d in range(own):
-                    means[d] = row[d] + bias[d] + min(max(colour[d] + shift[d], -farthest), farthest) * light
+                    means[d] = widen(row[d]) + bias[d] + min(max(colour[d] + shift[d], -farthest), farthest) * light
                 for d in range(own, n):
-                    means[d] = row[d] + bias[d] + more[signature + d]
+                    means[d] = widen(row[d]) + bias[d] + more[signature + d]
                 for d in range(n):
-                    sure[d] = row[n + d] + bias[n + d]
+                    sure[d] = widen(row[n + d]) + bias[n + d]
                 for d in range(others):
                     means[n + d] = more[width + d]
                     sure[n + d] = more[width + others + d]
@@ -98,6 +99,8 @@ class ReadOut:
         What both parameters of the dimensions with context are multiplied by.
     dtype : torch.dtype
         To which range the parameters are clipped.
+    products : torch.dtype
+        In which matrix products are computed.
     """
 
     def __init__(
@@ -109,8 +112,11 @@ class ReadOut:
         shared: Tensor,
         context_power: float,
         dtype: torch.dtype,
+        products: torch.dtype = torch.float32,
     ) -> None:
-        self._head, self._alone = head, head.alone.weight[:, columns].T.contiguous()
+        self._head, self._products = head, products
+        first = head.alone.weight[:, columns]
+        self._weights = [z.to(products).T for z in (first, head.local.to_hidden.weight, head.local.to_latent.weight)]
         biases = (head.share(shared, others), head.local.to_hidden.bias, head.local.to_latent.bias)
         self._biases = [z.detach().numpy() for z in biases]
         self._turn, centre = (signature.get_buffer(f"pixel_{name}") for name in ("turn", "centre"))
@@ -133,18 +139,19 @@ class ReadOut:
         -------
         Gaussian, each (Y, X, D), float32
         """
-        local, cells, (first, second, last) = self._head.local, brought.numpy(), self._biases
-        hidden = view.features.flatten(1).T @ self._alone
-        _first_loop(hidden.numpy(), cells, view.observed.shape[0] // len(cells), first)
-        more = hidden @ local.to_hidden.weight.T
-        _second_loop(hidden.numpy(), more.numpy(), second)
-        raw = hidden @ local.to_latent.weight.T
+        cells, (first, second, last) = brought.numpy(), self._biases
+        alone, to_hidden, to_latent = self._weights
+        hidden = view.features.flatten(1).T.to(self._products) @ alone
+        _first_loop(as_numpy(hidden), cells, view.observed.shape[0] // len(cells), first)
+        more = hidden @ to_hidden
+        _second_loop(as_numpy(hidden), as_numpy(more), second)
+        raw = hidden @ to_latent
         own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
         observed, lit = (z.contiguous().numpy() for z in (view.observed, view.lit))
-        eta, tau = raw.new_empty(2, *observed.shape, len(self._power))
+        eta, tau = brought.new_empty(2, *observed.shape, len(self._power))
         scratch = np.empty((2, observed.shape[1] // brought.shape[1], len(self._power)), np.float32)
         _emit_loop(
-            raw.numpy(), last, own.numpy(), self._shift, FARTHEST, lit, cells, self._head.width,
+            as_numpy(raw), last, own.numpy(), self._shift, FARTHEST, lit, cells, self._head.width,
             self._power, observed, self._most, eta.numpy(), tau.numpy(), *scratch,
         )  # fmt: skip
         return Gaussian(eta, tau)
