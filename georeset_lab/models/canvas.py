@@ -24,7 +24,7 @@ class Canvas(Protocol):
     def put(self, first: tuple[int, int], block: Gaussian) -> None:
         """Take a block (y, x, D) of whole cells whose first pixel is ``first``; it may reach beyond the core.
 
-        If the canvas is sparse, the block has half as many columns: `PixelView.checkerboard`. Called from several
+        If the canvas is sparse, the block has half as many columns: `georeset_lab.models.pixels.every_second`. Called from several
         threads.
         """
 

@@ -52,9 +52,28 @@ class Series(NamedTuple):
         values, measured = (torch.cat(z, 1) for z in zip(*((d.values, d.measured) for d in dates), strict=True))
         return cls(values, whole, measured, first.channels)
 
+    def checkerboard(self, values: Tensor) -> Series:
+        """Every second pixel, the trailing shape is (Y, X / 2); ``values`` is `every_second` of them."""
+        if is_even(self.cover):
+            cover = self.cover[..., :1, :1].expand(*self.cover.shape[:-2], *values.shape[-2:])
+        else:
+            cover = every_second(self.cover)
+        return Series(values, cover, every_second(self.measured), self.channels)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Series:
         """The same of changed tensors: cut, batched or split into dates."""
         return Series(change(self.values), change(self.cover), change(self.measured), self.channels)
+
+
+def every_second(x: Tensor) -> Tensor:
+    """Of an image (..., Y, X) the pixels of a checkerboard, (..., Y, X / 2); Y and X are even.
+
+    Of an even row those of even columns, of an odd one the others.
+    """
+    out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
+    for row in (0, 1):
+        out[..., row::2, :] = x[..., row::2, row::2]
+    return out
 
 
 class PixelView(NamedTuple):
@@ -73,13 +92,6 @@ class PixelView(NamedTuple):
     """(10, ...): plain mean over dates of the optical virtual bands; nothing, (0, ...), without reflectance."""
     lit: Tensor
     """(...): bool, saw reflectance on at least one date."""
-
-    def checkerboard(self) -> PixelView:
-        """Every second pixel of (Y, X), both even: of an even row those of even columns, of an odd one the others.
-
-        The trailing shape is (Y, X / 2).
-        """
-        return PixelView(*map(_every_second, self))
 
 
 class PixelStatistics(nn.Module):
@@ -115,26 +127,25 @@ class PixelStatistics(nn.Module):
 
     def forward(self, series: Series) -> PixelView:
         """Summarise a series of virtual-band images, for every pixel."""
-        values, measured = series.values, series.measured
-        y, x = values.shape[-2:]
-        present = measured[:, None].to(values.dtype)
-        sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
-        # The square that a pixel closes at one corner is another pixel's at the other: each is weighed once.
-        return self._over_dates(series, *self._say(series, [_four_corners(z, y, x) for z in _weigh(*sums)]))
+        return self._over_dates(series, *self._squares(series))
 
-    def window(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> PixelView:
-        """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them."""
+    def window(
+        self, series: Series, first: tuple[int, int], size: tuple[int, int], *, sparse: bool = False
+    ) -> PixelView:
+        """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them.
+
+        If ``sparse``, of `every_second` one.
+        """
+        rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
+        here = series.map(lambda z: z[..., rows, cols])
         if series.values.device.type == "cpu":
-            squares = read_squares(series.values, series.measured, series.channels.fixed.stop, first, size)
-            rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
-            return self._over_dates(series.map(lambda z: z[..., rows, cols]), *squares)
-        y, x = series.values.shape[-2:]
-        low = [max(0, f - REACH) for f in first]
-        high = [min(n, f + s + REACH) for n, f, s in zip((y, x), first, size, strict=True)]
-        near = (slice(low[0], high[0]), slice(low[1], high[1]))
-        view = self(series.map(lambda z: z[..., *near]))
-        inner = tuple(slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
-        return PixelView(*(z[..., *inner] for z in view))
+            parts, noise = read_squares(series.values, series.measured, series.channels.fixed.stop, first, size)
+        else:
+            parts, noise = self._squares_around(series, first, size)
+        if sparse:
+            parts, noise = every_second(parts), every_second(noise)
+            here = here.checkerboard(parts[0])
+        return self._over_dates(here, parts, noise)
 
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
@@ -158,6 +169,24 @@ class PixelStatistics(nn.Module):
         seen = present[:, 0, ..., REACH, REACH] > 0
         here = Series(near[..., REACH, REACH], own, seen, channels)
         return self._over_dates(here, *self._say(here, [z.sum(0) for z in _weigh(*sums, channel=2)]))
+
+    def _squares(self, series: Series) -> tuple[Tensor, Tensor]:
+        """What `read_squares` gives, of all pixels, anywhere and with gradients."""
+        values, measured = series.values, series.measured
+        y, x = values.shape[-2:]
+        present = measured[:, None].to(values.dtype)
+        sums = [_box3(F.pad(z, (1, 1, 1, 1))) for z in (values, values * values, present)]
+        # The square that a pixel closes at one corner is another pixel's at the other: each is weighed once.
+        return self._say(series, [_four_corners(z, y, x) for z in _weigh(*sums)])
+
+    def _squares_around(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """What `read_squares` gives, of a window."""
+        low = [max(0, f - REACH) for f in first]
+        high = [min(n, f + s + REACH) for n, f, s in zip(series.values.shape[-2:], first, size, strict=True)]
+        near = (slice(low[0], high[0]), slice(low[1], high[1]))
+        rows, cols = (slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
+        parts, noise = self._squares(series.map(lambda z: z[..., *near]))
+        return parts[..., rows, cols], noise[..., rows, cols]
 
     def _say(self, series: Series, weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
         """What `read_squares` gives, from the summed weight, weighted mean and weighted variance of the squares."""
@@ -189,13 +218,6 @@ class PixelStatistics(nn.Module):
         guide = (mean[:, fixed] * present).sum(0) / n
         plain = (colours * light[:, None]).sum(0) / light[:, None].sum(0).clamp_min(1)
         return PixelView(features, guide, noise, measured.any(0), plain, light.any(0))
-
-
-def _every_second(x: Tensor) -> Tensor:
-    out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
-    for row in (0, 1):
-        out[..., row::2, :] = x[..., row::2, row::2]
-    return out
 
 
 def _weigh(total: Tensor, squares: Tensor, count: Tensor, *, channel: int = 1) -> tuple[Tensor, Tensor, Tensor]:

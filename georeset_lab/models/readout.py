@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from georeset_lab.models.pixels import PixelView
 
 
-def _first(hidden: Any, brought: Any, high: Any, bias: Any) -> None:
+def _first(alone: Any, brought: Any, high: Any, bias: Any, hidden: Any) -> None:
     # Unsigned: of an index that may be negative numba asks whether it is, and such loops are not vectorised.
     tall, wide, inside = brought.shape[:3]
     broad, width = inside // high, np.uint64(hidden.shape[1])
     for y in range(tall * high):
         for x in range(wide):
             for j in range(broad):
-                row = hidden[(y * wide + x) * broad + j]
-                more = brought[y // high, x, (y % high) * broad + j]
+                pixel = (y * wide + x) * broad + j
+                own, row, more = alone[pixel], hidden[pixel], brought[y // high, x, (y % high) * broad + j]
                 for d in range(width):
-                    row[d] = narrow(gelu(widen(row[d]) + more[d] + bias[d]), row[d])
+                    row[d] = narrow(gelu(own[d] + more[d] + bias[d]), row[d])
 
 
 def _second(hidden: Any, more: Any, bias: Any) -> None:
@@ -115,8 +115,8 @@ class ReadOut:
         products: torch.dtype = torch.float32,
     ) -> None:
         self._head, self._products = head, products
-        first = head.alone.weight[:, columns]
-        self._weights = [z.to(products).T for z in (first, head.local.to_hidden.weight, head.local.to_latent.weight)]
+        self._alone = head.alone.weight[:, columns].T.contiguous()
+        self._weights = [z.weight.to(products).T for z in (head.local.to_hidden, head.local.to_latent)]
         biases = (head.share(shared, others), head.local.to_hidden.bias, head.local.to_latent.bias)
         self._biases = [z.detach().numpy() for z in biases]
         self._turn, centre = (signature.get_buffer(f"pixel_{name}") for name in ("turn", "centre"))
@@ -140,15 +140,16 @@ class ReadOut:
         Gaussian, each (Y, X, D), float32
         """
         cells, (first, second, last) = brought.numpy(), self._biases
-        alone, to_hidden, to_latent = self._weights
-        hidden = view.features.flatten(1).T.to(self._products) @ alone
-        _first_loop(as_numpy(hidden), cells, view.observed.shape[0] // len(cells), first)
+        alone = view.features.flatten(1).T @ self._alone
+        hidden = alone if self._products is alone.dtype else torch.empty_like(alone, dtype=self._products)
+        _first_loop(alone.numpy(), cells, view.observed.shape[0] // len(cells), first, as_numpy(hidden))
+        to_hidden, to_latent = self._weights
         more = hidden @ to_hidden
         _second_loop(as_numpy(hidden), as_numpy(more), second)
         raw = hidden @ to_latent
         own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
         observed, lit = (z.contiguous().numpy() for z in (view.observed, view.lit))
-        eta, tau = brought.new_empty(2, *observed.shape, len(self._power))
+        eta, tau = alone.new_empty(2, *observed.shape, len(self._power))
         scratch = np.empty((2, observed.shape[1] // brought.shape[1], len(self._power)), np.float32)
         _emit_loop(
             as_numpy(raw), last, own.numpy(), self._shift, FARTHEST, lit, cells, self._head.width,

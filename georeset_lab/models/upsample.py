@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -70,17 +72,15 @@ class GuidedUpsample:
         cells : Tensor, shape (Ny + 4, Nx + 4, R)
         known : Tensor, shape (Ny + 4, Nx + 4), bool
         pixels : Tensor, shape (R, Ny * patch, Nx * patch)
-            Guide; or of every second pixel, (R, Ny * patch, Nx * patch / 2), see `PixelView.checkerboard`.
+            Guide; or of every second pixel, (R, Ny * patch, Nx * patch / 2), see `georeset_lab.models.pixels.every_second`.
         noise : Tensor, shape (1, Ny * patch, Nx * patch)
 
         Returns
         -------
         Tensor, shape (Ny, Nx, patch ** 2, H), or half as many pixels
         """
-        spline = spline_matrix(SIDE, self.patch)[REACH * self.patch : (REACH + 1) * self.patch].to(context)
-        step = self.patch * (context.shape[1] - 2 * REACH) // pixels.shape[2]
-        spatial = torch.cat([of_row * spline[i % step :: step, None] for i, of_row in enumerate(spline[..., None])])
-        spatial = spatial.flatten(1)
+        step = self.patch * (cells.shape[1] - 2 * REACH) // pixels.shape[2]
+        spatial = _inside_cell(self.patch, step).to(cells)
         if context.device.type == "cpu":
             weight = weigh_cells(spatial, pixels, self._scale(pixels.shape[0], noise)[0], cells, known).mT
         else:
@@ -142,6 +142,13 @@ def _around(cells: Tensor) -> Tensor:
     """The 5 x 5 cells around each inner one: (Ny + 4, Nx + 4, H) to (Ny, Nx, 25, H)."""
     near = cells.unfold(0, SIDE, 1).unfold(1, SIDE, 1)
     return near.permute(0, 1, 3, 4, 2).reshape(*near.shape[:2], SIDE**2, -1)
+
+
+@cache
+def _inside_cell(patch: int, step: int) -> Tensor:
+    """Spline weights (patch ** 2 / step, 25) of the cells around for the pixels of one, or for a checkerboard of them."""
+    spline = spline_matrix(SIDE, patch)[REACH * patch : (REACH + 1) * patch]
+    return torch.cat([of_row * spline[i % step :: step, None] for i, of_row in enumerate(spline[..., None])]).flatten(1)
 
 
 def spline_matrix(n_cells: int, patch: int) -> Tensor:

@@ -35,7 +35,7 @@ def add_up(out: np.ndarray, block: np.ndarray, rows: np.ndarray, cols: np.ndarra
     out : numpy.ndarray, shape (Y, X, ...), contiguous
     block : numpy.ndarray, shape (y, x, ...)
         All pixels; or, with half as many columns as ``cols`` tells of, those of a checkerboard whose first one is there
-        (`georeset_lab.models.pixels.PixelView.checkerboard`).
+        (`georeset_lab.models.pixels.every_second`).
     rows, cols : numpy.ndarray of int
         Row and column of ``out`` of each row and column of pixels; negative where they belong to none.
     """
