@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from georeset_lab.models.encoder import Encoder
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class InBfloat16(nn.Module):
@@ -16,12 +19,12 @@ class InBfloat16(nn.Module):
     Parameters
     ----------
     part : nn.Module
-        Changed in place.
+        Is copied.
     """
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
-        self.part = part.to(torch.bfloat16)
+        self.part = copy.deepcopy(part).to(torch.bfloat16)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the part says of ``x``, rounded to bfloat16."""
@@ -38,20 +41,26 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def fast_form(encoder: Encoder) -> Encoder:
-    """A copy for inference: large products in bfloat16, sums, norms, softmax and everything else as before.
+    """An encoder for inference with large products in bfloat16; sums, norms, softmax and everything else as before.
 
-    Of the embedding's 64 dimensions the third digit may change; the cosine to what the encoder itself says is above
-    0.9999 (``python -m tests.benchmarks.bench_fast``).
+    All else is shared with the encoder. How near it stays: ``python -m tests.benchmarks.bench_fast``.
     """
-    encoder = copy.deepcopy(encoder)
-    around = encoder.head.around
-    for owner, names in (
-        *((block, ("qkv", "project", "mlp")) for block in encoder.blocks),
-        (encoder, ("tokens",)),
-        (encoder.head, ("mix", "beside")),
-        (around, ("to_hidden", "to_latent")),
-    ):
-        for name in names:
-            setattr(owner, name, InBfloat16(getattr(owner, name)))
-    encoder.products = torch.bfloat16
-    return encoder
+    head = encoder.head
+    around = _narrowed(head.around, "to_hidden", "to_latent")
+    blocks = nn.ModuleList(_narrowed(block, "qkv", "project", "mlp") for block in encoder.blocks)
+    fast = _replaced(_narrowed(encoder, "tokens"), blocks=blocks)
+    fast = _replaced(fast, head=_replaced(_narrowed(head, "mix", "beside"), around=around))
+    fast.products = torch.bfloat16
+    return fast
+
+
+def _narrowed(owner: M, *names: str) -> M:
+    """The same module with some of its parts in bfloat16."""
+    return _replaced(owner, **{name: InBfloat16(owner.get_submodule(name)) for name in names})
+
+
+def _replaced(owner: M, **parts: nn.Module) -> M:
+    """The same module with other parts under these names; what is not named is shared."""
+    other = copy.copy(owner)
+    other.__dict__["_modules"] = {**owner._modules, **parts}
+    return other

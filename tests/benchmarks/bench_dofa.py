@@ -4,8 +4,9 @@
 
 One date of simulated Sentinel-2, mirrored to the size, twelve bands of 10 m. DOFA-small (torchgeo's own code, random
 weights: only time is compared; tiles of 224 pixels side by side, already in memory) gives a vector every 160 m. Ours,
-from the scene to the embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m. Rows are measured
-in turn and the best of each is taken, so that a busy neighbour meets all of them.
+from the scene to the embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m, as it is and with
+``fast=True`` (how near that stays is in ``bench_fast``). Rows are measured in turn and the best of each is taken, so that
+a busy neighbour meets all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from georeset_lab.data.simulate import simulate_scene
 from georeset_lab.embed.encode import encode
 
 SPACING_M, TILE = 160.0, 224
-GOALS = {"160 m": 5.0, "10 m": 1.0}
+GOALS = {"10 m": 1.0, "160 m": 5.0, "160 m, fast": 12.0}
 
 
 def mirrored(scene: Scene, side: int) -> Scene:
@@ -63,6 +64,7 @@ def main(across: int = 3, rounds: int = 4) -> None:
         "DOFA-small": lambda: theirs(scene),
         "10 m": lambda: encode(scene, progress=False),
         "160 m": lambda: encode(scene, resolution_m=SPACING_M, cell_m=SPACING_M, progress=False),
+        "160 m, fast": lambda: encode(scene, resolution_m=SPACING_M, cell_m=SPACING_M, fast=True, progress=False),
     }
     best = dict.fromkeys(rows, float("inf"))
     for _ in range(rounds + 1):  # the first one loads models and compiles loops
