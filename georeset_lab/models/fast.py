@@ -48,7 +48,12 @@ def fast_form(encoder: Encoder) -> Encoder:
     head = encoder.head
     around = _narrowed(head.around, "to_hidden", "to_latent")
     blocks = nn.ModuleList(_narrowed(block, "qkv", "project", "mlp") for block in encoder.blocks)
-    fast = _replaced(_narrowed(encoder, "tokens"), blocks=blocks)
+    signature = copy.copy(encoder.signature)
+    kernels = {
+        name: z.to(torch.bfloat16) for name, z in signature._buffers.items() if z is not None and "kernels" in name
+    }
+    signature.__dict__["_buffers"] = {**signature._buffers, **kernels}
+    fast = _replaced(_narrowed(encoder, "tokens"), blocks=blocks, signature=signature)
     fast = _replaced(fast, head=_replaced(_narrowed(head, "mix", "beside"), around=around))
     fast.products = torch.bfloat16
     return fast

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from georeset_lab.compiled import compiled
+from georeset_lab.models.bfloat import as_numpy, widen
 
 
 def _squares(values: Any, patch: Any, mean: Any, square: Any, line: Any) -> None:
@@ -49,8 +50,9 @@ def _rectified(values: Any, present: Any, patch: Any, mean: Any, positive: Any) 
                             continue
                         pixel = values[n, y * patch + i, x * patch + j]
                         for b in range(planes):
-                            sums[b] += pixel[b]
-                            others[b] += max(pixel[b], zero)
+                            value = widen(pixel[b])
+                            sums[b] += value
+                            others[b] += max(value, zero)
                 for b in range(planes):
                     sums[b] *= share
                     others[b] *= share
@@ -78,7 +80,7 @@ def pool_rectified(values: Tensor, present: Tensor, patch: int) -> tuple[Tensor,
         values = values * present[:, None]
         return _pooled(values, patch), _pooled(values.relu(), patch)
     mean, positive = _room(values, patch)
-    arrays = (z.contiguous().numpy() for z in (values.movedim(1, -1), present))
+    arrays = (as_numpy(z.contiguous()) for z in (values.movedim(1, -1), present))
     _rectified_loop(*arrays, patch, mean.numpy(), positive.numpy())
     return mean, positive
 

@@ -25,6 +25,7 @@ def rectified_means(
     present : Tensor, shape (N, Y, X), bool
         Pixels whose answer counts.
     kernels : Tensor, shape (K, C, 3, 3)
+        Their type is that of the products; without gradients on a CPU bfloat16 will do too.
     threshold : Tensor, shape (K,)
         Subtracted from the answers before their signs are taken.
     patch : int
@@ -43,7 +44,7 @@ def rectified_means(
     pixels along edges: an average within a field instead of within a square.
     """
     share = F.avg_pool2d(present[:, None].to(values.dtype), patch)[:, 0]
-    framed = F.pad(values, (1, 1, 1, 1))
+    framed = F.pad(values.to(kernels.dtype), (1, 1, 1, 1))
     if not torch.is_grad_enabled():
         kernels = kernels.contiguous(memory_format=torch.channels_last)  # a third of the time on a CPU
     pooled: dict[int, tuple[Tensor, Tensor]] = {}
@@ -52,7 +53,7 @@ def rectified_means(
         strip = framed[:, :, y : y + _ROWS * patch + 2]
         if not torch.is_grad_enabled():
             strip = strip.contiguous(memory_format=torch.channels_last)
-        answer = F.conv2d(strip, kernels, -threshold)
+        answer = F.conv2d(strip, kernels, -threshold.to(kernels.dtype))
         pooled[y] = pool_rectified(answer, present[:, y : y + _ROWS * patch], patch)
 
     strips = range(0, values.shape[2], _ROWS * patch)  # the answers of one stay in a core's cache
