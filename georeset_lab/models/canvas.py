@@ -19,13 +19,13 @@ class Canvas(Protocol):
     dtype: torch.dtype
     """Into whose range the parameters are clipped."""
     is_sparse: bool
-    """Whether every second pixel will do, those of a checkerboard."""
+    """Whether every second pixel may stand for two."""
 
-    def put(self, first: tuple[int, int], block: Gaussian) -> None:
-        """Take a block (y, x, D) of whole cells whose first pixel is ``first``; it may reach beyond the core.
+    def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
+        """Take a block of whole cells: ``size`` pixels from ``first`` on; it may reach beyond the core.
 
-        If the canvas is sparse, the block has half as many columns: `georeset_lab.models.pixels.every_second`. Called from several
-        threads.
+        Its experts are (*size, D); for a sparse canvas half as many columns, `georeset_lab.models.pixels.every_second`.
+        Called from several threads.
         """
 
 
@@ -38,10 +38,10 @@ class Map:
         self.core, self.dtype = core, dtype
         self.result = Gaussian(*empty((2, *(part.stop - part.start for part in core), dim), dtype, device))
 
-    def put(self, first: tuple[int, int], block: Gaussian) -> None:
+    def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
         """Copy what lies in the core."""
         (rows, in_rows), (cols, in_cols) = (
-            _overlap(at, n, part) for at, n, part in zip(first, block.eta.shape[:2], self.core, strict=True)
+            _overlap(at, n, part) for at, n, part in zip(first, size, self.core, strict=True)
         )
         for target, part in zip(self.result, block, strict=True):
             target[rows, cols] = part[in_rows, in_cols]

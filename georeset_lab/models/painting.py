@@ -87,13 +87,14 @@ def paint(parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: S
         y, x = corner
         n, m = min(tall, bottom - y), min(wide, right - x)
         around, near, seen = (z[y : y + n + 2 * reach, x : x + m + 2 * reach] for z in framed)
-        view = parts.statistics.window(series, (y * p, x * p), (n * p, m * p), sparse=canvas.is_sparse)
+        first, size = (y * p, x * p), (n * p, m * p)
+        view = parts.statistics.window(series, first, size, sparse=canvas.is_sparse)
         brought = parts.upsample.by_cell(around, near, seen[..., 0], view.guide, view.noise)
         if read_out is None:
             raw = finish(parts, by_row(brought, p), view, series)
             block = head.emit(*raw, view.observed, context_power=power).to(canvas.dtype)
         else:
             block = read_out(brought, view)
-        canvas.put((y * p, x * p), block)
+        canvas.put(first, size, block)
 
     in_threads(paint_block, product(range(top, bottom, tall), range(left, right, wide)), carried.device)

@@ -52,28 +52,30 @@ class Series(NamedTuple):
         values, measured = (torch.cat(z, 1) for z in zip(*((d.values, d.measured) for d in dates), strict=True))
         return cls(values, whole, measured, first.channels)
 
-    def checkerboard(self, values: Tensor) -> Series:
-        """Every second pixel, the trailing shape is (Y, X / 2); ``values`` is `every_second` of them."""
+    def thinned(self, values: Tensor, swap: Tensor | None) -> Series:
+        """`every_second` pixel, the trailing shape is (Y, X / 2); their values are known."""
         if is_even(self.cover):
             cover = self.cover[..., :1, :1].expand(*self.cover.shape[:-2], *values.shape[-2:])
         else:
-            cover = every_second(self.cover)
-        return Series(values, cover, every_second(self.measured), self.channels)
+            cover = every_second(self.cover, swap)
+        return Series(values, cover, every_second(self.measured, swap), self.channels)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Series:
         """The same of changed tensors: cut, batched or split into dates."""
         return Series(change(self.values), change(self.cover), change(self.measured), self.channels)
 
 
-def every_second(x: Tensor) -> Tensor:
-    """Of an image (..., Y, X) the pixels of a checkerboard, (..., Y, X / 2); Y and X are even.
+def every_second(x: Tensor, swap: Tensor | None = None) -> Tensor:
+    """One of each pair of pixels side by side, (..., Y, X) to (..., Y, X / 2): a checkerboard; Y and X are even.
 
-    Of an even row those of even columns, of an odd one the others.
+    Of an even row the left ones, of an odd one the right ones; where ``swap``, (Y, X / 2), the others.
     """
-    out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
+    mine, other = (x.new_empty(*x.shape[:-1], x.shape[-1] // 2) for _ in range(2))
     for row in (0, 1):
-        out[..., row::2, :] = x[..., row::2, row::2]
-    return out
+        mine[..., row::2, :] = x[..., row::2, row::2]
+        if swap is not None:
+            other[..., row::2, :] = x[..., row::2, 1 - row :: 2]
+    return mine if swap is None else torch.where(swap, other, mine)
 
 
 class PixelView(NamedTuple):
@@ -87,7 +89,7 @@ class PixelView(NamedTuple):
     noise: Tensor
     """(1, ...): mean square of the neighbourhood spread, over bands and dates: what a difference must exceed to be an edge."""
     observed: Tensor
-    """(...): bool, measured on at least one date."""
+    """(...): bool, measured on at least one date; of `every_second` pixel float32, the share of its pair that was."""
     colours: Tensor
     """(10, ...): plain mean over dates of the optical virtual bands; nothing, (0, ...), without reflectance."""
     lit: Tensor
@@ -134,7 +136,7 @@ class PixelStatistics(nn.Module):
     ) -> PixelView:
         """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them.
 
-        If ``sparse``, of `every_second` one.
+        If ``sparse``, of `every_second` one: of the other of its pair, where only that one was measured.
         """
         rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
         here = series.map(lambda z: z[..., rows, cols])
@@ -142,10 +144,14 @@ class PixelStatistics(nn.Module):
             parts, noise = read_squares(series.values, series.measured, series.channels.fixed.stop, first, size)
         else:
             parts, noise = self._squares_around(series, first, size)
-        if sparse:
-            parts, noise = every_second(parts), every_second(noise)
-            here = here.checkerboard(parts[0])
-        return self._over_dates(here, parts, noise)
+        if not sparse:
+            return self._over_dates(here, parts, noise)
+        seen = here.measured.any(0)
+        share = seen.unflatten(-1, (-1, 2)).to(parts.dtype).mean(-1)
+        lost = (share > 0) & ~every_second(seen)
+        swap = lost if bool(lost.any()) else None
+        parts, noise = every_second(parts, swap), every_second(noise, swap)
+        return self._over_dates(here.thinned(parts[0], swap), parts, noise)._replace(observed=share)
 
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""

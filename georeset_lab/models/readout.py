@@ -73,7 +73,7 @@ def _emit(
                     sure[n + d] = more[width + others + d]
             for j in range(broad):
                 etas, taus, means, sure = eta[y, x * broad + j], tau[y, x * broad + j], mean[j], certainty[j]
-                seen = np.float32(1) if observed[y, x * broad + j] else np.float32(0)
+                seen = observed[y, x * broad + j]
                 for d in range(dim):
                     tau_d = min(softplus(sure[d] - np.float32(SHIFT)), np.float32(MAX_TAU)) * power[d] * seen
                     taus[d] = tau_d
@@ -148,7 +148,7 @@ class ReadOut:
         _second_loop(as_numpy(hidden), as_numpy(more), second)
         raw = hidden @ to_latent
         own = view.colours.flatten(1).T @ self._turn[: len(view.colours)]
-        observed, lit = (z.contiguous().numpy() for z in (view.observed, view.lit))
+        observed, lit = view.observed.to(alone.dtype).contiguous().numpy(), view.lit.contiguous().numpy()
         eta, tau = alone.new_empty(2, *observed.shape, len(self._power))
         scratch = np.empty((2, observed.shape[1] // brought.shape[1], len(self._power)), np.float32)
         _emit_loop(

@@ -10,7 +10,7 @@ from georeset_lab.compiled import compiled
 
 
 def _add(out: Any, block: Any, rows: Any, cols: Any, step: Any) -> None:
-    dim = np.uint64(out.shape[2])
+    dim, weight = np.uint64(out.shape[2]), np.float32(step)
     for y in range(block.shape[0]):
         if rows[y] < 0:
             continue
@@ -21,7 +21,7 @@ def _add(out: Any, block: Any, rows: Any, cols: Any, step: Any) -> None:
                 continue
             total, pixel = out[rows[y], col], block[y, x]
             for d in range(dim):
-                total[d] += pixel[d]
+                total[d] += weight * pixel[d]
 
 
 _add_loop = compiled(_add)
@@ -34,8 +34,8 @@ def add_up(out: np.ndarray, block: np.ndarray, rows: np.ndarray, cols: np.ndarra
     ----------
     out : numpy.ndarray, shape (Y, X, ...), contiguous
     block : numpy.ndarray, shape (y, x, ...)
-        All pixels; or, with half as many columns as ``cols`` tells of, those of a checkerboard whose first one is there
-        (`georeset_lab.models.pixels.every_second`).
+        All pixels; or, with half as many columns as ``cols`` tells of, `georeset_lab.models.pixels.every_second`, which
+        then counts twice.
     rows, cols : numpy.ndarray of int
         Row and column of ``out`` of each row and column of pixels; negative where they belong to none.
     """

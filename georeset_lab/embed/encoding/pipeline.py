@@ -62,7 +62,7 @@ class Job:
     max_cells: int
     """Side of a block in cells, if the modality has few layers."""
     fast: bool = False
-    """Whether pixels that are averaged over whole cells may be thinned out (`is_sparse`)."""
+    """Whether accuracy that hardly shows is given up for speed (`is_sparse`; the encoder has its own part in it)."""
     rules: Mapping[str, Regrid] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Job:
         return self.rules[name].is_mean and isinstance(self.encoder, Encoder)
 
     def is_sparse(self, name: str) -> bool:
-        """Whether every second pixel of a modality is left out: those of a checkerboard stay."""
+        """Whether every second pixel of a modality may stand for two: its pixels are averaged over whole cells at least."""
         pairs = zip(pixel_size(self.grid), pixel_size(self.sources[name].grid), strict=True)
         wide = all(of_map >= (PIXELS_PER_CELL - 1e-6) * of_pixel for of_map, of_pixel in pairs)
         return self.fast and wide and self.is_summed(name)
@@ -260,8 +260,7 @@ def _given(job: Job, name: str, pixels: np.ndarray) -> dict[str, Any]:
 
 def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:
     rule = job.rules[name]
-    rest = sum(job.sources[name].lattice.first) % 2 if job.is_sparse(name) else None
-    eta, tau = (rule.finish(a, tile.rows, tile.cols, checkerboard=rest) for a in sums)
+    eta, tau = (rule.finish(a, tile.rows, tile.cols) for a in sums)
     if eta.dtype != job.dtype:
         most = np.finfo(job.dtype).max
         eta, tau = (np.clip(a, -most, most).astype(job.dtype) for a in (eta, tau))

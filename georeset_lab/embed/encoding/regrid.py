@@ -110,12 +110,9 @@ class Regrid:
         assert self.axes is not None
         return self.axes[0].targets(src_rows, rows), self.axes[1].targets(src_cols, cols)
 
-    def finish(self, out: np.ndarray, rows: Span, cols: Span, *, checkerboard: int | None = None) -> np.ndarray:
-        """Turn the sums of all blocks into means, in place, and return them.
-
-        With ``checkerboard``, of the pixels alone of which row plus column leaves this rest when halved.
-        """
-        counts = self.counts(rows, cols) if checkerboard is None else self._every_second(rows, cols, checkerboard)
+    def finish(self, out: np.ndarray, rows: Span, cols: Span) -> np.ndarray:
+        """Turn the sums of all blocks into means, in place, and return them."""
+        counts = self.counts(rows, cols)
         if counts is not None:
             out /= np.maximum(counts, 1).astype(out.dtype).reshape(counts.shape + (1,) * (out.ndim - 2))
         return out
@@ -133,13 +130,6 @@ class Regrid:
             return None
         flat, _ = self._rotated_targets(*self.footprint(rows, cols), rows, cols)
         return np.bincount(flat, minlength=rows.size * cols.size).reshape(rows.size, cols.size)
-
-    def _every_second(self, rows: Span, cols: Span, rest: int) -> np.ndarray:
-        """Pixels of a checkerboard in each target pixel of a rule that `is_mean`."""
-        assert self.axes is not None
-        even_y, odd_y = (self.axes[0].counted(rows, odd) for odd in (0, 1))
-        same, other = (self.axes[1].counted(cols, odd) for odd in (rest, 1 - rest))
-        return even_y[:, None] * same + odd_y[:, None] * other
 
     @property
     def _rotated_is_mean(self) -> bool:
@@ -218,12 +208,6 @@ class Axis:
         found = self.target_of[source.start : source.stop] - target.start
         found[(found < 0) | (found >= target.size)] = -1
         return found
-
-    def counted(self, target: Span, odd: int) -> np.ndarray:
-        """Mean: even (0) or odd (1) source indices of each target index."""
-        assert self.target_of is not None
-        some = self.target_of[odd::2] - target.start
-        return np.bincount(some[(some >= 0) & (some < target.size)], minlength=target.size)
 
     def take(self, block: np.ndarray, axis: int, source: Span, target: Span) -> tuple[np.ndarray, np.ndarray]:
         """Repeat a block along a nearest axis; and where each index of the result belongs (`targets` of a mean)."""

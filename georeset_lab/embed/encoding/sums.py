@@ -27,7 +27,7 @@ class Sums:
     out : pair of numpy.ndarray, shape (rows, cols, D), float64
         Sums of eta and of tau. float64, so that the order in which threads add does not show.
     is_sparse : bool
-        Whether every second pixel is enough.
+        Whether every second pixel may stand for two.
     """
 
     dtype = torch.float32
@@ -42,12 +42,20 @@ class Sums:
         wanted = rule.targets(block.rows, block.cols, tile.rows, tile.cols)
         for targets, part, some in zip(self._targets, self.core, wanted, strict=True):
             targets[part] = some
+        if is_sparse:
+            self._pair_at_edges(rule.source.shape.x, block.read_cols.start)
 
-    def put(self, first: tuple[int, int], block: Gaussian) -> None:
+    def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
         """Add those of the core."""
-        rows = self._targets[0][first[0] :][: block.eta.shape[0]]
-        cols = self._targets[1][first[1] :][: block.eta.shape[1] * (2 if self.is_sparse else 1)]
+        rows, cols = (targets[f : f + n] for targets, f, n in zip(self._targets, first, size, strict=True))
         parts = [part.cpu().numpy() for part in block]
         with self._lock:
             for out, part in zip(self._out, parts, strict=True):
                 add_up(out, part, rows, cols)
+
+    def _pair_at_edges(self, n: int, start: int) -> None:
+        """Let columns beyond the ``n`` of the grid that make a pair with its first or last one count where that does."""
+        cols = self._targets[1]
+        for edge, beyond in ((-start, -start - 1), (n - 1 - start, n - start)):
+            if edge // 2 == beyond // 2 and 0 <= min(edge, beyond) and max(edge, beyond) < len(cols):
+                cols[beyond] = cols[edge]
