@@ -107,13 +107,13 @@ def load_scene(
 def encode(
     scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
     resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
-    per: None = ..., device: str = ..., client: Client | None = ..., progress: bool = ...,
+    per: None = ..., device: str = ..., fast: bool = ..., client: Client | None = ..., progress: bool = ...,
 ) -> Embeddings: ...
 @overload
 def encode(
     scene: Any, *, model: str | Path | Model = ..., modalities: Sequence[str] | None = ...,
     resolution_m: float | None = ..., out: str | Path | None = ..., dtype: Form = ..., cell_m: float | None = ...,
-    per: Literal["date"], device: str = ..., client: Client | None = ..., progress: bool = ...,
+    per: Literal["date"], device: str = ..., fast: bool = ..., client: Client | None = ..., progress: bool = ...,
 ) -> Embeddings | dict[np.datetime64, Embeddings]: ...
 # fmt: on
 def encode(
@@ -127,6 +127,7 @@ def encode(
     cell_m: float | None = None,
     per: Literal["date"] | None = None,
     device: str = "auto",
+    fast: bool = False,
     client: Client | None = None,
     progress: bool = True,
 ) -> Embeddings | dict[np.datetime64, Embeddings]:
@@ -153,6 +154,8 @@ def encode(
         One map for each date, in a dictionary by date, rather than one for the span.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    fast : bool
+        Give up accuracy that hardly shows for speed: products in bfloat16, half of the pixels under coarse maps.
     client : dask.distributed.Client, optional
         Spread the tiles over this cluster (extra ``cluster``); paths and windows travel, not pixels, unless the scene is
         in memory.
@@ -178,8 +181,8 @@ def encode(
 
     return run(
         scene if isinstance(scene, Scene) else load_scene(scene), model=model, modalities=modalities,
-        resolution_m=resolution_m, out=out, dtype=dtype, cell_m=cell_m, per=per, device=device, client=client,
-        progress=progress,
+        resolution_m=resolution_m, out=out, dtype=dtype, cell_m=cell_m, per=per, device=device, fast=fast,
+        client=client, progress=progress,
     )  # fmt: skip
 
 

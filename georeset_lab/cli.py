@@ -155,6 +155,7 @@ def _add_encode(commands: Any) -> None:
     encode.add_argument("--resolution", type=float, metavar="METRES", help="pixel of the map; the finest by default")
     encode.add_argument("--dtype", choices=("float32", "float16", "int8"), default="float16")
     encode.add_argument("--device", default="auto")
+    encode.add_argument("--fast", action="store_true", help="give up accuracy that hardly shows for speed")
     encode.add_argument("--quiet", action="store_true", help="no progress bar")
     encode.set_defaults(run=_encode)
 
@@ -171,6 +172,7 @@ def _encode(args: argparse.Namespace) -> None:
         out=args.out,
         dtype=args.dtype,
         device=args.device,
+        fast=args.fast,
         progress=not args.quiet,
     )
     print(f"{args.out}: {emb.shape[1]} x {emb.shape[0]} pixels, {', '.join(emb.modalities)}, {emb.grid.crs}")

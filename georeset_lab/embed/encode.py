@@ -126,6 +126,10 @@ def encode(
         Encode each day by itself instead of all dates of a modality together. What has no date (a DEM) joins each.
     device : str
         ``"auto"`` is the GPU if there is one; or any torch device. With ``client``, each worker's.
+    fast : bool
+        Give up accuracy that hardly shows for speed: on processors with units for it, products are computed in bfloat16;
+        in a map whose pixels are at least as large as cells, one of two neighbours stands for both. Encoders that are not
+        ours do as they always do. How near it stays: ``python -m tests.benchmarks.bench_fast``.
     client : dask.distributed.Client, optional
         Spread the tiles over a dask cluster (extra ``cluster``). Of a lazy scene only paths and windows travel, so the
         workers must see its files; of one in memory, the pixels of each tile do. With ``out``, workers that see its
@@ -256,7 +260,7 @@ class _Call:
         }
         chunk, tile_px = _tile_px(self.grid, min(s.cell_m for s in sources.values()), self.tile_cells)
         with dask.config.set(scheduler="threads"):  # the default one would ask a cluster, if there is one
-            attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes)
+            attrs = provenance(self.model, self.scene.name, sources, self.grid, self.notes, fast=self.fast)
         half = self.dtype == "float16"
         # A tile may begin inside a stride and be a little larger; it should still be a single block.
         cells = int(self.tile_cells * (1 + _SLACK)) + config.stride + 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from georeset_lab.models.pixels import PixelStatistics, Series
+from georeset_lab.models.pixels import PixelStatistics, Series, every_second
 from georeset_lab.models.spectral import Channels
 
 N_VIRTUAL, PLACES = 9, (0, 1, 4, 8)
@@ -75,3 +75,34 @@ def test_a_compiled_window_is_a_cut_of_the_whole_image(statistics, first, dates)
     for name, dense, cut in zip(whole._fields, whole, window, strict=True):
         expected = dense[..., first[0] : first[0] + 7, first[1] : first[1] + 7]
         torch.testing.assert_close(cut, expected, atol=2e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_every_second_pixel_is_a_checkerboard():
+    image = torch.arange(24).view(4, 6)
+    assert every_second(image).tolist() == [[0, 2, 4], [7, 9, 11], [12, 14, 16], [19, 21, 23]]
+    swap = torch.tensor([[True, False, False]] * 4)
+    assert every_second(image, swap)[:, 0].tolist() == [1, 6, 13, 18]
+
+
+@pytest.mark.parametrize("dates", [1, 2])
+@pytest.mark.parametrize("even", [False, True], ids=["each its cover", "one cover"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_sparse_window_says_what_its_pixels_say_and_loses_none(monkeypatch, statistics, dates, even, compiled):
+    parts = [once(seed) for seed in range(dates)]
+    series = Series(*(torch.cat(z) for z in list(zip(*parts, strict=True))[:3]), CHANNELS)
+    if even:
+        cover = torch.tensor([0.9, 0.2, 0.7, 1.0])[None, :, None, None]
+        series = series._replace(cover=cover.expand(series.values.shape))
+    if not compiled:  # as on a GPU
+        device = type("Device", (), {"type": "cuda"})
+        monkeypatch.setattr(torch.Tensor, "device", device, raising=False)
+    first, size = (2, 3), (6, 8)
+    full, thin = (statistics.window(series, first, size, sparse=sparse) for sparse in (False, True))
+    seen, pair = full.observed, full.observed.unflatten(-1, (-1, 2))
+    torch.testing.assert_close(thin.observed, pair.float().mean(-1))
+    assert thin.observed.sum() * 2 == seen.sum(), "each pixel that was measured counts"
+    swap = (thin.observed > 0) & ~every_second(seen)
+    assert swap.any(), "there is something to swap"
+    for name, dense, some in zip(full._fields, full, thin, strict=True):
+        if name != "observed":
+            torch.testing.assert_close(some, every_second(dense, swap), msg=lambda m, n=name: f"{n}: {m}")

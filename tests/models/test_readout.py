@@ -32,8 +32,8 @@ def said(request):
     colours = rand(N_OPTICAL, TALL, WIDE)[: N_OPTICAL if request.param else 0] * 3
     view = PixelView(rand(5, TALL, WIDE), rand(0), rand(0), observed, colours, lit)
 
-    def compiled(power, dtype=torch.float32):
-        read_out = ReadOut(head, signature, columns, others, shared, power, dtype)
+    def compiled(power, dtype=torch.float32, products=torch.float32):
+        read_out = ReadOut(head, signature, columns, others, shared, power, dtype, products)
         with torch.inference_mode():
             return read_out(brought, view)
 
@@ -65,3 +65,11 @@ def test_certainty_and_range_are_bounded(said):
     eta, tau = compiled(1.0, torch.float16)
     assert (tau[observed][:, :N_LOCAL] == MAX_TAU).all()
     assert (eta[observed][:, :N_LOCAL] == torch.finfo(torch.float16).max).all()
+
+
+def test_products_in_bfloat16_change_the_third_digit(said):
+    _, observed, compiled, _ = said
+    for exact, rounded in zip(compiled(0.25), compiled(0.25, products=torch.bfloat16), strict=True):
+        off = (exact - rounded)[observed].square().mean().sqrt() / exact[observed].square().mean().sqrt()
+        assert 1e-6 < off < 1e-2
+        assert (rounded[~observed] == 0).all()

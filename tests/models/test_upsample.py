@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from georeset_lab.models.upsample import GuidedUpsample, _around, _by_cell, by_row, spline_matrix
+from georeset_lab.models.pixels import every_second
+from georeset_lab.models.upsample import GuidedUpsample, _around, _by_cell, _inside_cell, by_row, spline_matrix
 
 PATCH, BANDS = 6, 5
 
@@ -51,3 +52,20 @@ def test_a_pixel_takes_its_context_from_its_own_side_of_an_edge():
     brought = by_row(GuidedUpsample(PATCH).by_cell(context, cells, known, pixels, noise), PATCH)
     assert (brought[:, :12] > 0.9).all()
     assert (brought[:, 12:] < -0.9).all()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_every_second_pixel_is_brought_what_it_is_brought_among_all(strip, compiled):
+    context, cells, known, pixels, noise = strip
+    upsample = GuidedUpsample(PATCH)
+    full = by_row(upsample.by_cell(context, cells, known, pixels, noise), PATCH)
+    thin = [every_second(z) for z in (pixels, noise)]
+    if compiled:
+        brought = by_row(upsample.by_cell(context, cells, known, *thin), PATCH)
+    else:
+        guide, spread = (_by_cell(z, PATCH, PATCH // 2) for z in thin)
+        weight = upsample.weights(
+            _inside_cell(PATCH, 2), guide, spread, _around(cells), _around(known[..., None])[..., 0]
+        )
+        brought = by_row(weight @ _around(context), PATCH)
+    torch.testing.assert_close(brought.movedim(-1, 0), every_second(full.movedim(-1, 0)), atol=1e-5, rtol=1e-5)

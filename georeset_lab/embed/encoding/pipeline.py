@@ -73,10 +73,13 @@ class Job:
         return self.rules[name].is_mean and isinstance(self.encoder, Encoder)
 
     def is_sparse(self, name: str) -> bool:
-        """Whether every second pixel of a modality may stand for two: its pixels are averaged over whole cells at least."""
-        pairs = zip(pixel_size(self.grid), pixel_size(self.sources[name].grid), strict=True)
+        """Whether of each pair of pixels of a modality one stands for both: in means over as many as a cell has, or more."""
+        source = self.sources[name]
+        pairs = zip(pixel_size(self.grid), pixel_size(source.grid), strict=True)
         wide = all(of_map >= (PIXELS_PER_CELL - 1e-6) * of_pixel for of_map, of_pixel in pairs)
-        return self.fast and wide and self.is_summed(name)
+        if not (self.fast and wide and self.is_summed(name)):
+            return False
+        return self.rules[name].keeps_pairs(source.lattice.first[1])
 
 
 class _Pixels:

@@ -21,7 +21,7 @@ _SAMPLE_DATES = 3
 
 
 def provenance(
-    model: Model, scene_name: str, sources: Mapping[str, Source], grid: GeoBox, notes: Sequence[str]
+    model: Model, scene_name: str, sources: Mapping[str, Source], grid: GeoBox, notes: Sequence[str], *, fast: bool
 ) -> dict[str, Any]:
     """Attributes of the result: everything that fixes its numbers, and no clock, so that a resumed call can compare."""
     from georeset_lab import __version__
@@ -40,6 +40,7 @@ def provenance(
         "dates": {n: np.datetime_as_string(s.modality.times[s.dates], "D").tolist() for n, s in sources.items()},
         "cell_m": {n: s.cell_m for n, s in sources.items()},
         "resolution_m": list(pixel_size(grid)),
+        "fast": fast,
         "notes": {**{n: list(s.modality.notes) for n, s in sources.items()}, "encode": list(notes)},
     }
 

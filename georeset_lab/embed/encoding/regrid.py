@@ -64,6 +64,14 @@ class Regrid:
         """True when every target pixel is a mean over rows and columns of the source."""
         return self.axes is not None and all(axis.target_of is not None for axis in self.axes)
 
+    def keeps_pairs(self, first: int) -> bool:
+        """True when no pair of columns, one of even number and the next, is torn apart; ``first`` is the number of column 0."""
+        assert self.axes is not None
+        targets = self.axes[1].target_of
+        assert targets is not None
+        left, right = targets[first % 2 :: 2], targets[first % 2 + 1 :: 2]
+        return bool((left[: len(right)] == right).all())
+
     def footprint(self, rows: Span, cols: Span) -> tuple[Span, Span]:
         """Source pixels that decide these target pixels; empty spans if there are none."""
         if self.axes is not None:

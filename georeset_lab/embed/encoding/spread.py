@@ -189,7 +189,7 @@ def encode_tile(parcel: Parcel, tile: Tile, chunks: Sequence[Chunk], windows: Ma
         raise ClusterError(
             f"A worker runs georeset-lab {__version__}, the caller {parcel.version}. Install one version on both."
         )
-    encoder, device = on_device(parcel.job.encoder, parcel.device)
+    encoder, device = on_device(parcel.job.encoder, parcel.device, fast=parcel.job.fast)
     sources = {n: windows.get(n, s) for n, s in parcel.job.sources.items()}
     kept = _Kept()
     try:

@@ -57,5 +57,5 @@ class Sums:
         """Let columns beyond the ``n`` of the grid that make a pair with its first or last one count where that does."""
         cols = self._targets[1]
         for edge, beyond in ((-start, -start - 1), (n - 1 - start, n - start)):
-            if edge // 2 == beyond // 2 and 0 <= min(edge, beyond) and max(edge, beyond) < len(cols):
+            if edge // 2 == beyond // 2 and min(edge, beyond) >= 0 and max(edge, beyond) < len(cols):
                 cols[beyond] = cols[edge]
