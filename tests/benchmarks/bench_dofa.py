@@ -62,8 +62,8 @@ def main(across: int = 3, rounds: int = 4) -> None:
     theirs = dofa()
     rows: dict[str, Callable[[], object]] = {
         "DOFA-small": lambda: theirs(scene),
-        "10 m": lambda: encode(scene, progress=False),
-        "10 m, fast": lambda: encode(scene, fast=True, progress=False),
+        "10 m": lambda: encode(scene, resolution_m=10.0, progress=False),
+        "10 m, fast": lambda: encode(scene, resolution_m=10.0, fast=True, progress=False),
         "160 m": lambda: encode(scene, resolution_m=SPACING_M, cell_m=SPACING_M, progress=False),
         "160 m, fast": lambda: encode(scene, resolution_m=SPACING_M, cell_m=SPACING_M, fast=True, progress=False),
     }
