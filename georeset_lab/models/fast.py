@@ -36,8 +36,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether products in bfloat16 are quicker than in float32 there, rather than imitated."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu = torch.cpu
-    return device.type == "cpu" and (cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+    asked = (getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile"))
+    return device.type == "cpu" and any(is_there is not None and is_there() for is_there in asked)
 
 
 def fast_form(encoder: Encoder) -> Encoder:

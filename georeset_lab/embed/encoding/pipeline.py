@@ -72,6 +72,12 @@ class Job:
         """Whether what the encoder says of a modality is added up while it is painted (`Sums`)."""
         return self.rules[name].is_mean and isinstance(self.encoder, Encoder)
 
+    def tile_dtype(self, name: str) -> type[np.floating[Any]]:
+        """Of the tile of a modality while it is filled: that of the result, if blocks are copied into place."""
+        if self.rules[name].is_identity:
+            return self.dtype
+        return np.float64 if self.is_summed(name) else np.float32
+
     def is_sparse(self, name: str) -> bool:
         """Whether of each pair of pixels of a modality one stands for both: in means over as many as a cell has, or more."""
         source = self.sources[name]
@@ -122,8 +128,7 @@ def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None
             else:
                 if step.name not in experts:
                     shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
-                    # The dtype of the result where tiles are copied into place.
-                    dtype = job.dtype if job.rules[step.name].is_identity else np.float64
+                    dtype = job.tile_dtype(step.name)
                     experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
                 if pixels is None or step.block is None:
                     pass
