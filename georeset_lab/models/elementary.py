@@ -68,7 +68,7 @@ _ERFC = tuple(
 
 @numba.njit(inline="always", error_model="numpy")
 def gelu(x: Any) -> Any:
-    """``x`` times the normal distribution function of a float32 ``x``, to ``2e-7 * max(1, abs(x))``.
+    """``x`` times the normal distribution function of a float32 ``x``, to ``4e-7 * max(1, abs(x))``.
 
     Abramowitz and Stegun (1964), 7.1.28: no exponential.
     """
