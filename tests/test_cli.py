@@ -101,8 +101,9 @@ def test_encode_writes_a_store_that_opens(tmp_path, untrained, capsys, monkeypat
     real = gl.load_scene
     monkeypatch.setattr(gl, "load_scene", lambda source, **_: real(source, size=(48, 48)).only("s2", "s1"))
     store = tmp_path / "emb.zarr"
-    assert cli.main(["encode", "simulated", "--out", str(store), "--model", str(untrained), "--quiet"]) == 0
+    assert cli.main(["encode", "simulated", "--out", str(store), "--model", str(untrained), "--quiet", "--fast"]) == 0
     emb = gl.open_embeddings(store)
+    assert emb.attrs["fast"] is True
     assert emb.modalities == ("s2", "s1")
     assert emb.shape == (48, 48)
     assert str(store) in capsys.readouterr().out

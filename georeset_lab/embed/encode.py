@@ -138,7 +138,7 @@ def encode(
     progress : bool
         Show a bar if it takes more than two seconds.
     tile_cells : int
-        Side of a tile in cells of the finest modality. Changes memory and speed, never the result.
+        Side of a tile in cells of the finest modality. Changes memory and speed, never the result (with ``fast``, its rounding).
 
     Returns
     -------

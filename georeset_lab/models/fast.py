@@ -41,9 +41,10 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def fast_form(encoder: Encoder) -> Encoder:
-    """An encoder for inference with large products in bfloat16; sums, norms, softmax and everything else as before.
+    """An encoder for inference with large products and what lies between two of them in bfloat16.
 
-    All else is shared with the encoder. How near it stays: ``python -m tests.benchmarks.bench_fast``.
+    Attention, norms and residual sums stay float32; all that is not narrowed is shared with the encoder. How near
+    it stays: ``python -m tests.benchmarks.bench_fast``.
     """
     head = encoder.head
     around = _narrowed(head.around, "to_hidden", "to_latent")

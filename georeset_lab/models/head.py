@@ -109,8 +109,9 @@ class DenseHead(nn.Module):
         Parameters
         ----------
         local, around : Tensor, shape (..., 2 n), or (..., n) of a deterministic head
-        observed : Tensor, shape (...), bool
-            Pixels that were measured; of the others both parameters are 0.
+        observed : Tensor, shape (...), bool or float32
+            Pixels that were measured, or the share of what each stands for (`PixelView.observed`); at 0 both parameters
+            are 0.
         context_power : float
             Power in (0, 1] to which the experts of the dimensions with context are raised: both parameters are scaled.
 

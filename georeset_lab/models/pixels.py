@@ -127,14 +127,10 @@ class PixelStatistics(nn.Module):
         n = len(columns) - len(series.shared)
         return columns[:n], columns[n:]
 
-    def forward(self, series: Series) -> PixelView:
-        """Summarise a series of virtual-band images, for every pixel."""
-        return self._over_dates(series, *self._squares(series))
-
     def window(
         self, series: Series, first: tuple[int, int], size: tuple[int, int], *, sparse: bool = False
     ) -> PixelView:
-        """What `forward` says of ``size`` pixels from ``first`` on, at the cost of those and the two around them.
+        """Summarise ``size`` pixels of a series from ``first`` on, at the cost of those and the two around them.
 
         If ``sparse``, of `every_second` one: of the other of its pair, where only that one was measured.
         """
@@ -177,7 +173,7 @@ class PixelStatistics(nn.Module):
         return self._over_dates(here, *self._say(here, [z.sum(0) for z in _weigh(*sums, channel=2)]))
 
     def _squares(self, series: Series) -> tuple[Tensor, Tensor]:
-        """What `read_squares` gives, of all pixels, anywhere and with gradients."""
+        """What `read_squares` gives, of all pixels, on any device."""
         values, measured = series.values, series.measured
         y, x = values.shape[-2:]
         present = measured[:, None].to(values.dtype)

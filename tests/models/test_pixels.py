@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from georeset_lab.models.pixels import PixelStatistics, Series, every_second
+from georeset_lab.models.pixels import PixelStatistics, PixelView, Series, every_second
 from georeset_lab.models.spectral import Channels
 
 N_VIRTUAL, PLACES = 9, (0, 1, 4, 8)
@@ -23,12 +23,17 @@ def once(seed: int = 0) -> Series:
     return Series(values, torch.rand(values.shape, generator=draw) * measured[:, None], measured, CHANNELS)
 
 
+def whole_image(statistics: PixelStatistics, series: Series) -> PixelView:
+    """All pixels by the formula that GPUs take."""
+    return statistics._over_dates(series, *statistics._squares(series))
+
+
 def test_a_date_seen_twice_reaches_the_same_weights_as_once(statistics):
     weight = torch.randn(5, statistics.n_features, generator=torch.Generator().manual_seed(1))
     said = []
     for repeat in (1, 2):
         series = once().map(lambda z, n=repeat: torch.cat([z] * n))
-        features, columns = statistics(series).features.flatten(1).T, statistics.columns(series)[0]
+        features, columns = whole_image(statistics, series).features.flatten(1).T, statistics.columns(series)[0]
         assert features.shape[1] == (4 if repeat == 1 else 5) * len(PLACES), "a single date has no spread over dates"
         said.append(F.linear(features, weight[:, columns]))
     torch.testing.assert_close(*said)
@@ -41,7 +46,7 @@ def test_a_cover_that_all_pixels_share_is_no_feature_of_theirs(statistics):
     said = []
     for one in (shared, each):
         columns, others = statistics.columns(one)
-        view = statistics(one)
+        view = whole_image(statistics, one)
         assert len(view.features) == len(columns) == (3 if one is shared else 4) * len(PLACES)
         own = F.linear(view.features.flatten(1).T, weight[:, columns]) + weight[:, others] @ one.shared
         said.append(own[view.observed.flatten()])
@@ -60,7 +65,7 @@ def test_each_feature_has_a_place_of_its_own(statistics):
 def test_points_say_what_their_pixels_say_in_the_whole_image(statistics):
     series = once()
     points = torch.tensor([[[0, 0], [5, 7], [11, 12], [3, 0]]])
-    whole, some = statistics(series), statistics.at_points(series.map(lambda z: z[None]), points)
+    whole, some = whole_image(statistics, series), statistics.at_points(series.map(lambda z: z[None]), points)
     rows, cols = points[0].T
     for name, dense, sparse in zip(whole._fields, whole, some, strict=True):
         torch.testing.assert_close(sparse[..., 0, :], dense[..., rows, cols], msg=lambda m, n=name: f"{n}: {m}")
@@ -71,7 +76,7 @@ def test_points_say_what_their_pixels_say_in_the_whole_image(statistics):
 def test_a_compiled_window_is_a_cut_of_the_whole_image(statistics, first, dates):
     parts = [once(seed) for seed in range(dates)]
     series = Series(*(torch.cat(z) for z in list(zip(*parts, strict=True))[:3]), CHANNELS)
-    whole, window = statistics(series), statistics.window(series, first, (7, 7))
+    whole, window = whole_image(statistics, series), statistics.window(series, first, (7, 7))
     for name, dense, cut in zip(whole._fields, whole, window, strict=True):
         expected = dense[..., first[0] : first[0] + 7, first[1] : first[1] + 7]
         torch.testing.assert_close(cut, expected, atol=2e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

@@ -98,16 +98,13 @@ class Regrid:
         if self.axes is None:
             self._add_rotated(out, block, src_rows, src_cols, rows, cols)
             return
-        if any(axis.target_of is None for axis in self.axes):
-            to_rows, block = self.axes[0].take(block, 0, src_rows, rows)
-            to_cols, block = self.axes[1].take(block, 1, src_cols, cols)
-            if all(axis.target_of is None for axis in self.axes):  # one each: nothing to sum, half floats add slowly
-                if block.size:
-                    out[_index(to_rows, to_cols)] = block
-                return
+        to_rows, block = self.axes[0].take(block, 0, src_rows, rows)
+        to_cols, block = self.axes[1].take(block, 1, src_cols, cols)
+        if not block.size:
+            return
+        if all(axis.target_of is None for axis in self.axes):
+            out[_index(to_rows, to_cols)] = block  # one source pixel each: nothing to sum, and half floats add slowly
         else:
-            to_rows, to_cols = self.targets(src_rows, src_cols, rows, cols)
-        if block.size:
             add_up(out, block, to_rows, to_cols)
 
     def targets(self, src_rows: Span, src_cols: Span, rows: Span, cols: Span) -> tuple[np.ndarray, np.ndarray]:
