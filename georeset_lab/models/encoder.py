@@ -84,6 +84,26 @@ class EncoderConfig:
             )
 
 
+class Rim(NamedTuple):
+    """How many cells without a measurement are added around a grid."""
+
+    above: int
+    below: int
+    left: int
+    right: int
+
+    def put_round(self, grid: Tensor) -> Tensor:
+        """(T, Ny, Nx, F) with them."""
+        return F.pad(grid, (0, 0, self.left, self.right, self.above, self.below)) if any(self) else grid
+
+    def taken_off(self, grid: Tensor) -> Tensor:
+        """(T, Ny, Nx, F) without them."""
+        return grid[:, self.above : grid.shape[1] - self.below, self.left : grid.shape[2] - self.right]
+
+
+_NO_RIM = Rim(0, 0, 0, 0)
+
+
 class Crops(NamedTuple):
     """What the encoder says of a batch of training crops, each one attention window."""
 
@@ -112,8 +132,8 @@ class Encoder(nn.Module):
 
     margin_cells = 8
     """Cells that `dense` needs around its output: one blend (4), a token and the spline (2 each)."""
-    rim_cells = 4
-    """Those of them that it needs where the scene has ended: a window that begins there still reaches back into it."""
+    rim_cells = 0
+    """Those of them that it needs where the scene has ended."""
 
     products = torch.float32
     """In which the products of the compiled head are computed (`georeset_lab.models.fast.fast_form`)."""
@@ -168,7 +188,8 @@ class Encoder(nn.Module):
         day_of_year : Tensor, shape (T,)
             1..366; NaN where the date is not known.
         core : pair of slices, optional
-            Rows and columns of ``x`` whose experts are wanted; by default all that have `margin_cells` around them.
+            Rows and columns of ``x`` whose experts are wanted; by default all that have `margin_cells` around them. On a
+            side where there are fewer the scene has ended: nothing was measured beyond it.
         dtype : torch.dtype
             Of the result; what lies beyond its range is clipped.
 
@@ -193,21 +214,22 @@ class Encoder(nn.Module):
         step = self.config.patch * self.config.stride
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
-        channels = self.basis.channels(bands)
+        channels, rim = self.basis.channels(bands), self._rim(x, canvas.core)
         dates, sums, contexts, valids = [], [], [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands, its sums and its context are kept
             one = slice(t, t + 1)
             dates.append(self._series(x[None, one], bands))
             sums.append(self._sum_cells(dates[-1]))
             cells = self._cells(sums[-1], channels)
-            tokens, valid = self._tokens(cells, cell_m, day_of_year[one])
+            tokens, valid = self._tokens(cells, cell_m, day_of_year[one], rim)
             contexts.append(self._context(tokens, valid, cell_m))
             valids.append(valid)
         if len(x) > 1:
             cells = self._cells(CellSums.of_dates(sums), channels)
         series = Series.of_dates(dates).map(lambda z: z[0])
         context, _ = self._over_dates(torch.cat(contexts), torch.cat(valids))
-        carried = torch.cat([self.head.cells(self._to_cells(context[None]), cells.near), cells.signature], -1)
+        around = rim.taken_off(self._to_cells(context[None]))
+        carried = torch.cat([self.head.cells(around, cells.near), cells.signature], -1)
         paint(self.parts, carried[0], cells.look.known[0], cells.look.guide[0], series, canvas)
 
     def crops(self, x: Tensor, bands: Tensor, *, cell_m: float, day_of_year: Tensor, points: Tensor) -> Crops:
@@ -265,6 +287,13 @@ class Encoder(nn.Module):
         signature = self.signature.whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
         return signature, view.lit, carried[..., -1] > 0.5
 
+    def _rim(self, x: Tensor, core: Core) -> Rim:
+        """Cells beyond the edge where the scene has ended: a window that begins there still reaches back into it."""
+        c, wide = self.config, self.margin_cells * self.config.patch
+        n = c.window - c.stride
+        around = (z for part, size in zip(core, x.shape[-2:], strict=True) for z in (part.start, size - part.stop))
+        return Rim(*(n if z < wide else 0 for z in around))
+
     def _series(self, x: Tensor, bands: Tensor) -> Series:
         """Virtual bands of a batch (B, T, C, Y, X)."""
         b, t = x.shape[:2]
@@ -285,14 +314,15 @@ class Encoder(nn.Module):
     def _cells(self, sums: CellSums, channels: Channels) -> Cells:
         return read_cells(sums, channels, self.signature, self.upsample, self.config.n_virtual)
 
-    def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+    def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor, rim: Rim = _NO_RIM) -> tuple[Tensor, Tensor]:
         """Tokens (T, N, M, W) of single dates and which of them hold a measurement (T, N, M)."""
-        t, k = len(cells.near), self.config.token
-        ny, nx = cells.look.known.shape[1] // k, cells.look.known.shape[2] // k
-        near = cells.near.view(t, ny, k, nx, k, -1).transpose(2, 3).reshape(t, ny, nx, -1)
+        near, known = rim.put_round(cells.near), rim.put_round(cells.look.known[..., None])
+        t, k = len(near), self.config.token
+        ny, nx = near.shape[1] // k, near.shape[2] // k
+        near = near.view(t, ny, k, nx, k, -1).transpose(2, 3).reshape(t, ny, nx, -1)
         when = _calendar(day_of_year, cell_m).to(near)
         tokens = self.tokens(near) + self.calendar(when)[:, None, None]
-        return tokens, cells.look.known.view(t, ny, k, nx, k).any(4).any(2)
+        return tokens, known.view(t, ny, k, nx, k).any(4).any(2)
 
     def _to_cells(self, context: Tensor) -> Tensor:
         """Bring what tokens say (B, N, M, W) to the cells, linearly between their centres."""
