@@ -136,18 +136,18 @@ class PixelStatistics(nn.Module):
         """
         rows, cols = (slice(f, f + s) for f, s in zip(first, size, strict=True))
         here = series.map(lambda z: z[..., rows, cols])
-        if series.values.device.type == "cpu":
-            parts, noise = read_squares(series.values, series.measured, series.channels.fixed.stop, first, size)
-        else:
-            parts, noise = self._squares_around(series, first, size)
         if not sparse:
-            return self._over_dates(here, parts, noise)
+            return self._over_dates(here, *self._squares_around(series, first, size))
         seen = here.measured.any(0)
-        share = seen.unflatten(-1, (-1, 2)).to(parts.dtype).mean(-1)
+        share = seen.unflatten(-1, (-1, 2)).to(series.values.dtype).mean(-1)
         lost = (share > 0) & ~every_second(seen)
-        swap = lost if bool(lost.any()) else None
-        parts, noise = every_second(parts, swap), every_second(noise, swap)
-        return self._over_dates(here.thinned(parts[0], swap), parts, noise)._replace(observed=share)
+        if bool(lost.any()):
+            parts, noise = (every_second(z, lost) for z in self._squares_around(series, first, size))
+            here = here.thinned(parts[0], lost)
+        else:
+            parts, noise = self._squares_around(series, first, size, step=2)
+            here = here.thinned(parts[0], None)
+        return self._over_dates(here, parts, noise)._replace(observed=share)
 
     def at_points(self, series: Series, points: Tensor) -> PixelView:
         """Summarise a batch of series (B, T, R', S, S) at some pixels (B, P, 2), row and column; what training needs."""
@@ -181,14 +181,19 @@ class PixelStatistics(nn.Module):
         # The square that a pixel closes at one corner is another pixel's at the other: each is weighed once.
         return self._say(series, [_four_corners(z, y, x) for z in _weigh(*sums)])
 
-    def _squares_around(self, series: Series, first: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """What `read_squares` gives, of a window."""
+    def _squares_around(
+        self, series: Series, first: tuple[int, int], size: tuple[int, int], step: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """What `read_squares` gives, of a window, on any device."""
+        if series.values.device.type == "cpu":
+            return read_squares(series.values, series.measured, series.channels.fixed.stop, first, size, step)
         low = [max(0, f - REACH) for f in first]
         high = [min(n, f + s + REACH) for n, f, s in zip(series.values.shape[-2:], first, size, strict=True)]
         near = (slice(low[0], high[0]), slice(low[1], high[1]))
         rows, cols = (slice(f - lo, f - lo + s) for f, lo, s in zip(first, low, size, strict=True))
-        parts, noise = self._squares(series.map(lambda z: z[..., *near]))
-        return parts[..., rows, cols], noise[..., rows, cols]
+        window = (z[..., rows, cols] for z in self._squares(series.map(lambda z: z[..., *near])))
+        parts, noise = window if step == 1 else (every_second(z) for z in window)
+        return parts, noise
 
     def _say(self, series: Series, weighed: list[Tensor]) -> tuple[Tensor, Tensor]:
         """What `read_squares` gives, from the summed weight, weighted mean and weighted variance of the squares."""
