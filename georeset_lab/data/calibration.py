@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,17 @@ from georeset_lab.errors import ShapeMismatch, UnitError
 
 _FAR = 1e38
 """Values below this are finite in float32."""
+
+
+class Linear(NamedTuple):
+    """``stored * scale + offset``: a mean of stored numbers becomes the mean of the physical values."""
+
+    scale: np.ndarray
+    """(C,) float32."""
+    offset: np.ndarray
+    """(C,) float32."""
+    missing: np.float32
+    """Stored number that means "not measured"; NaN if there is none."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,13 @@ class Calibration:
         for band in range(raw.shape[1]):
             self._fill(out[:, band], raw[:, band], band)
         return out
+
+    def linear(self, dtype: np.dtype[Any]) -> Linear | None:
+        """The calibration of stored numbers of this type, if it is nothing but a scale and an offset; else None."""
+        if self.saturated is not None or not all(self._is_plain(band, dtype) for band in range(len(self.scale))):
+            return None
+        scale, offset = (np.array(z, np.float32) for z in (self.scale, self.offset))
+        return Linear(scale, offset, np.float32(np.nan if self.nodata is None else self.nodata))
 
     def _fill(self, out: np.ndarray, raw: np.ndarray, band: int) -> None:
         """Write the physical values of one band; bands one by one, so that no copy of the whole cube is needed."""

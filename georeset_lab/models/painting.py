@@ -21,6 +21,8 @@ from georeset_lab.models.upsample import GuidedUpsample, by_row
 # cache; a GPU wants long kernels.
 _BLOCK = {"cpu": (8, 16), "cuda": (64, 64)}
 _SPLINE_REACH = 2
+_LANES = 16
+"""Numbers of a vector register: products are quickest of matrices whose width is a multiple."""
 
 
 class Parts(NamedTuple):
@@ -74,12 +76,14 @@ def paint(parts: Parts, carried: Tensor, known: Tensor, cells: Tensor, series: S
     """
     p, reach, head = parts.patch, _SPLINE_REACH, parts.head
     power = 1.0 if parts.deterministic else parts.context_power
-    framed = [F.pad(z, (0, 0, reach, reach, reach, reach)) for z in (carried, cells, known[..., None])]
     (top, bottom), (left, right) = ((part.start // p, -(-part.stop // p)) for part in canvas.core)
-    read_out = None
+    read_out, idle = None, 0
     if carried.device.type == "cpu" and not parts.deterministic:
         columns = parts.statistics.columns(series)
         read_out = ReadOut(head, parts.signature, *columns, series.shared, power, canvas.dtype, parts.products)
+        idle = -carried.shape[-1] % _LANES
+    sides = (reach,) * 4
+    framed = [F.pad(z, (0, more, *sides)) for z, more in ((carried, idle), (cells, 0), (known[..., None], 0))]
     tall, wide = _BLOCK.get(carried.device.type, (16, 16))
     wide *= 2 if canvas.is_sparse else 1
 

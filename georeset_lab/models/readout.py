@@ -131,7 +131,8 @@ class ReadOut:
         Parameters
         ----------
         brought : Tensor, shape (Ny, Nx, P, H)
-            From `DenseHead.cells`, then the signature of the cells, brought to their pixels (`GuidedUpsample.by_cell`).
+            From `DenseHead.cells`, then the signature of the cells, brought to their pixels (`GuidedUpsample.by_cell`);
+            what follows is not read.
         view : PixelView, of (Y, X)
             What pixels say by themselves.
 

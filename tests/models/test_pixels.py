@@ -92,22 +92,27 @@ def test_every_second_pixel_is_a_checkerboard():
 @pytest.mark.parametrize("dates", [1, 2])
 @pytest.mark.parametrize("even", [False, True], ids=["each its cover", "one cover"])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_sparse_window_says_what_its_pixels_say_and_loses_none(monkeypatch, statistics, dates, even, compiled):
+@pytest.mark.parametrize("holes", [True, False])
+def test_a_sparse_window_says_what_its_pixels_say_and_loses_none(monkeypatch, statistics, dates, even, compiled, holes):
     parts = [once(seed) for seed in range(dates)]
     series = Series(*(torch.cat(z) for z in list(zip(*parts, strict=True))[:3]), CHANNELS)
+    if not holes:
+        draw = torch.Generator().manual_seed(5)
+        values, cover = torch.randn(2, *series.values.shape, generator=draw)
+        series = series._replace(values=values, cover=cover.abs(), measured=torch.ones_like(series.measured))
     if even:
         cover = torch.tensor([0.9, 0.2, 0.7, 1.0])[None, :, None, None]
         series = series._replace(cover=cover.expand(series.values.shape))
     if not compiled:  # as on a GPU
         device = type("Device", (), {"type": "cuda"})
         monkeypatch.setattr(torch.Tensor, "device", device, raising=False)
-    first, size = (2, 3), (6, 8)
+    first, size = ((2, 3), (6, 8)) if holes else ((0, 0), (12, 12))
     full, thin = (statistics.window(series, first, size, sparse=sparse) for sparse in (False, True))
     seen, pair = full.observed, full.observed.unflatten(-1, (-1, 2))
     torch.testing.assert_close(thin.observed, pair.float().mean(-1))
     assert thin.observed.sum() * 2 == seen.sum(), "each pixel that was measured counts"
     swap = (thin.observed > 0) & ~every_second(seen)
-    assert swap.any(), "there is something to swap"
+    assert bool(swap.any()) is holes
     for name, dense, some in zip(full._fields, full, thin, strict=True):
         if name != "observed":
             torch.testing.assert_close(some, every_second(dense, swap), msg=lambda m, n=name: f"{n}: {m}")

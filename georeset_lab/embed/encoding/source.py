@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from georeset_lab.data.bands import band_table
+from georeset_lab.data.calibration import Linear
 from georeset_lab.data.ground import ground_cell_m
 from georeset_lab.data.modality import Modality
 from georeset_lab.data.stored import is_direct, read_stored
@@ -148,12 +149,38 @@ class Source:
             return self._pixels(rows, cols)
         window = self._resample.footprint(rows, cols)
         held = self.held(*window) if self.modality.is_lazy and all(s.size for s in window) else self
-        return self._resample.read(rows, cols, held._pixels, (len(self.dates), len(self.modality.bands)))
+        layers, linear = (len(self.dates), len(self.modality.bands)), self._linear() if self._resample.is_mean else None
+        return self._resample.read(rows, cols, held._pixels if linear is None else held._numbers, layers, linear)
+
+    def _linear(self) -> Linear | None:
+        """What the stored numbers mean, if that is a scale and an offset, and one of them means "not measured"."""
+        linear, dtype = self.modality.calibration.linear(self.modality.raw.dtype), self.modality.raw.dtype
+        if linear is None or self.modality.mask is None:
+            return linear
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        return linear if low <= linear.missing <= high and float(linear.missing).is_integer() else None
+
+    def _numbers(self, rows: Span, cols: Span) -> np.ndarray:
+        """What is stored, with what is masked as not measured; only of what is in memory."""
+        y, x = self._place(rows, cols)
+        every = self.dates == list(range(len(self.modality.times)))
+        stored: np.ndarray = self.modality.raw.data[:, :, y, x]
+        stored = stored if every else stored[self.dates]
+        if self.modality.mask is None:
+            return stored
+        hidden = np.asarray(self.modality.mask.data[:, None, y, x])
+        nothing = stored.dtype.type(self.modality.calibration.nodata)
+        return np.where(hidden if every else hidden[self.dates], nothing, stored)
+
+    def _place(self, rows: Span, cols: Span) -> tuple[slice, slice]:
+        """Where these pixels are in what is in memory."""
+        y, x = (slice(s.start - o, s.stop - o) for s, o in zip((rows, cols), self._origin, strict=True))
+        return y, x
 
     def _pixels(self, rows: Span, cols: Span) -> np.ndarray:
         if self.modality.is_lazy:
             return self.held(rows, cols).modality.read(slice(None), slice(None))
-        y, x = (slice(s.start - o, s.stop - o) for s, o in zip((rows, cols), self._origin, strict=True))
+        y, x = self._place(rows, cols)
         if self.dates == list(range(len(self.modality.times))):
             return self.modality.read(y, x)
         return np.concatenate([self.modality.read(y, x, time=t) for t in self.dates])
