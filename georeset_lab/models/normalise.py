@@ -41,14 +41,14 @@ def _shift_and_scale(x: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_tensor(_SHIFT)[kind], 1.0 / x.new_tensor(_SCALE)[kind]
 
 
-def _fill(x: Any, shift: Any, scale: Any, out: Any, patchy: Any) -> None:
-    images, bands, n = x.shape
+def _fill(x: Any, first: Any, shift: Any, scale: Any, out: Any, patchy: Any) -> None:
+    images, bands, n = x.shape[0], x.shape[1], out.shape[2]
     clip, zero, one, every = np.float32(_CLIP), np.float32(0), np.float32(1), np.float32(bands)
     for b in range(images):
         count = out[b, bands]
         count[:] = zero
         for c in range(bands):
-            source, target = x[b, c], out[b, c]
+            source, target = x[b, c, first : first + n], out[b, c]
             for i in range(n):
                 value = (source[i] - shift[c]) * scale[c]
                 there = abs(value) < np.float32(np.inf)
@@ -64,14 +64,16 @@ def _fill(x: Any, shift: Any, scale: Any, out: Any, patchy: Any) -> None:
 _fill_loop = compiled(_fill)
 
 
-def fill(x: Tensor, bands: Tensor) -> tuple[Tensor, bool]:
-    """What `normalise` says of pixels that have all bands, and 0 for the others.
+def fill(x: Tensor, bands: Tensor, part: slice = slice(None)) -> tuple[Tensor, bool]:
+    """What `normalise` says of a part of the pixels: of those that have all bands, and 0 for the others.
 
     Parameters
     ----------
-    x : Tensor, shape (B, C, N), float32
+    x : Tensor, shape (B, C, M), float32
         Not modified.
     bands : Tensor, shape (C, 4)
+    part : slice
+        N of the M pixels, without a step.
 
     Returns
     -------
@@ -81,10 +83,12 @@ def fill(x: Tensor, bands: Tensor) -> tuple[Tensor, bool]:
         Some pixel has only some of them.
     """
     if x.device.type == "cpu":
-        out, patchy = x.new_empty(x.shape[0], x.shape[1] + 1, x.shape[2]), np.zeros(1, np.float32)
+        first, last, _ = part.indices(x.shape[2])
+        out, patchy = x.new_empty(x.shape[0], x.shape[1] + 1, last - first), np.zeros(1, np.float32)
         shift, scale = (z.numpy() for z in _shift_and_scale(x, bands))
-        _fill_loop(x.contiguous().numpy(), shift, scale, out.numpy(), patchy)
+        _fill_loop(x.contiguous().numpy(), first, shift, scale, out.numpy(), patchy)
         return out, bool(patchy[0])
+    x = x[..., part]
     seen = torch.isfinite(x)
     there = seen.all(1, keepdim=True)
     values = torch.where(there, normalise(x[..., None], bands)[..., 0], 0.0)

@@ -139,16 +139,17 @@ class SpectralBasis(nn.Module):
         run = min(max(_AT_ONCE // x.shape[1], 1), pixels) if x.device.type == "cpu" else pixels
         covers = dict[int, Tensor]()
         if run == pixels:
-            values, covers[0], measured = self._project(flat, bands, channels, mixings)
+            values, covers[0], measured = self._project(flat, slice(None), bands, channels, mixings)
         else:
-            values = empty((*size[:2], pixels), x.dtype, x.device)
+            values, flat = empty((*size[:2], pixels), x.dtype, x.device), flat.contiguous()
             measured = x.new_empty(size[0], pixels, dtype=torch.bool)
 
             def project(start: int) -> None:
                 here = slice(start, start + run)
-                values[..., here], covers[start], measured[:, here] = self._project(
-                    flat[..., here], bands, channels, mixings
-                )
+                room = None if torch.is_grad_enabled() else values[..., here]
+                found, covers[start], measured[:, here] = self._project(flat, here, bands, channels, mixings, room)
+                if found is not room:
+                    values[..., here] = found
 
             in_threads(project, range(0, pixels, run), x.device)
         if all(c.shape[::2] == (1, 1) for c in covers.values()):
@@ -159,21 +160,34 @@ class SpectralBasis(nn.Module):
         return values.reshape(size), cover.reshape(size), measured.reshape(size[0], *size[2:]), channels
 
     def _project(
-        self, x: Tensor, bands: Tensor, channels: Channels, mixings: dict[tuple[int, ...], Mixing]
+        self,
+        x: Tensor,
+        part: slice,
+        bands: Tensor,
+        channels: Channels,
+        mixings: dict[tuple[int, ...], Mixing],
+        room: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Virtual bands (B, R', N) of some pixels (B, C, N), their cover, and which of them were measured, (B, N).
+        """Virtual bands (B, R', N) of a part of some pixels (B, C, M), their cover, and which were measured, (B, N).
 
-        The cover is (1, R', 1) if each pixel that was measured has all bands.
+        The cover is (1, R', 1) if each pixel that was measured has all bands. Where all have the same, what is found is
+        written into ``room``, if there is some.
         """
-        filled, patchy = fill(x, bands)
+        filled, patchy = fill(x, bands, part)
         if patchy:
+            x = x[..., part]
             flat = normalise(x[..., None], bands)[..., 0]
             return self._patchy(flat, torch.isfinite(x), bands, channels, mixings)
         all_bands = tuple(range(len(bands)))
         if all_bands not in mixings:
             mixings[all_bands] = self._mixing(bands, channels)
         mix, cover = mixings[all_bands]
-        return mix @ filled, cover[None], filled[:, -1] > 0
+        if room is None:
+            room = mix @ filled
+        else:
+            for image, target in zip(filled, room, strict=True):
+                torch.mm(mix, image, out=target)
+        return room, cover[None], filled[:, -1] > 0
 
     def _patchy(
         self, flat: Tensor, seen: Tensor, bands: Tensor, channels: Channels, mixings: dict[tuple[int, ...], Mixing]
