@@ -30,13 +30,24 @@ class Canvas(Protocol):
 
 
 class Map:
-    """Keeps every pixel of the core: ``result`` is eta and tau, (Y', X', D)."""
+    """Keeps every pixel of the core.
+
+    Parameters
+    ----------
+    core : pair of slices
+    result : Gaussian
+        Where eta and tau go, (Y', X', D) each.
+    """
 
     is_sparse = False
 
-    def __init__(self, core: Core, dim: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.core, self.dtype = core, dtype
-        self.result = Gaussian(*empty((2, *(part.stop - part.start for part in core), dim), dtype, device))
+    def __init__(self, core: Core, result: Gaussian) -> None:
+        self.core, self.dtype, self.result = core, result.eta.dtype, result
+
+    @classmethod
+    def of_its_own(cls, core: Core, dim: int, dtype: torch.dtype, device: torch.device) -> Map:
+        """A map that brings its room."""
+        return cls(core, Gaussian(*empty((2, *(part.stop - part.start for part in core), dim), dtype, device)))
 
     def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
         """Copy what lies in the core."""

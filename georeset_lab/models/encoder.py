@@ -204,7 +204,7 @@ class Encoder(nn.Module):
             Y or X is not whole strides.
         """
         inside = core_of(x, core, self.margin_cells * self.config.patch)
-        canvas = Map(inside, self.config.latent_dim, dtype, x.device)
+        canvas = Map.of_its_own(inside, self.config.latent_dim, dtype, x.device)
         self.draw(x, bands, cell_m=cell_m, day_of_year=day_of_year, canvas=canvas)
         return canvas.result
 

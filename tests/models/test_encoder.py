@@ -139,7 +139,7 @@ def test_crops_agree_with_the_dense_path_of_one_window(table: torch.Tensor) -> N
         context, _ = encoder._over_dates(torch.cat(attended), torch.cat(valids))
         cells = encoder._cells(encoder._sum_cells(series).over_dates(), channels)
         carried = torch.cat([encoder.head.cells(encoder._to_cells(context[None]), cells.near), cells.signature], -1)
-        one, canvas = series.map(lambda z: z[0]), Map(core_of(x, WHOLE, 0), 64, torch.float32, x.device)
+        one, canvas = series.map(lambda z: z[0]), Map.of_its_own(core_of(x, WHOLE, 0), 64, torch.float32, x.device)
         paint(encoder.parts, carried[0], cells.look.known[0], cells.look.guide[0], one, canvas)
         dense = canvas.result
     row, col = points[0].T

@@ -21,7 +21,9 @@ from georeset_lab.embed.encoding.regrid import Regrid
 from georeset_lab.embed.encoding.source import Source
 from georeset_lab.embed.encoding.sums import Sums
 from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Block, Span, Tile, pixel_size
+from georeset_lab.models.canvas import Map
 from georeset_lab.models.encoder import Encoder
+from georeset_lab.models.fusion import Gaussian
 
 BLOCK_BYTES = 1000 << 20
 """What the encoder may use for one block; blocks of long series or of many bands are made smaller to stay below."""
@@ -37,6 +39,9 @@ Natural = tuple[np.ndarray, np.ndarray]
 
 class Sink(Protocol):
     """Where finished tiles go."""
+
+    def room(self, tile: Tile, name: str) -> Natural | None:
+        """Where eta and tau of a modality of a tile can be written while they are made, if there is such a place."""
 
     def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
         """Keep eta and tau of every modality of one tile. Called from one other thread, one tile at a time."""
@@ -124,7 +129,7 @@ def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None
         for step, pixels in _read_ahead(job, tiles, reader):
             tile = step.tile
             if pixels is not None and step.block is not None and step.is_whole:
-                experts[step.name] = _encode(job, step.name, step.block, pixels)
+                experts[step.name] = _encode(job, step.name, step.block, pixels, sink.room(tile, step.name))
             else:
                 if step.name not in experts:
                     shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
@@ -240,10 +245,13 @@ def _read_ahead(
         yield waiting[0], waiting[1].result()
 
 
-def _encode(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
-    """What the encoder says of what is wanted of one block: eta and tau, (y, x, D)."""
+def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, room: Natural | None = None) -> Natural:
+    """What the encoder says of what is wanted of one block: eta and tau, (y, x, D); in this room, if that can be."""
     dtype = torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32
     core = (block.rows.within(block.read_rows), block.cols.within(block.read_cols))
+    if room is not None and isinstance(job.encoder, Encoder) and job.device.type == "cpu":
+        job.encoder.draw(**_given(job, name, pixels), canvas=Map(core, Gaussian(*map(torch.from_numpy, room))))
+        return room
     with torch.inference_mode():
         gaussian = job.encoder.dense(**_given(job, name, pixels), core=core, dtype=dtype)
         return gaussian.eta.cpu().numpy(), gaussian.tau.cpu().numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,21 +29,30 @@ class MemorySink:
         self._grid, self._shape, self._dtype = grid, (*grid.shape, dim), np.dtype(dtype)
         self._names = names
         self._arrays: dict[str, Natural] = {}
+        self._lock = Lock()
 
     def wants(self, tile: Tile) -> bool:
         """Always: nothing was kept from an earlier call."""
         return True
 
-    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
-        """Copy a tile into place; one that is the whole map is kept as it came."""
-        for name, parts in experts.items():
-            if all(self._is_map(a) for a in parts):
-                self._arrays[name] = parts
-                continue
+    def room(self, tile: Tile, name: str) -> Natural:
+        """The tile's part of the map."""
+        with self._lock:
             if name not in self._arrays:
                 self._arrays[name] = (np.empty(self._shape, self._dtype), np.empty(self._shape, self._dtype))
-            for array, part in zip(self._arrays[name], parts, strict=True):
-                array[slice(*tile.rows), slice(*tile.cols)] = part
+            eta, tau = self._arrays[name]
+        here = slice(*tile.rows), slice(*tile.cols)
+        return eta[here], tau[here]
+
+    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+        """Copy a tile into place, if it was not made there; one that is the whole map is kept as it came."""
+        for name, parts in experts.items():
+            if name not in self._arrays and all(self._is_map(a) for a in parts):
+                self._arrays[name] = parts
+                continue
+            for place, part in zip(self.room(tile, name), parts, strict=True):
+                if not np.may_share_memory(place, part):
+                    place[...] = part
 
     def _is_map(self, part: np.ndarray) -> bool:
         return part.shape == self._shape and part.dtype == self._dtype and part.flags.c_contiguous
@@ -81,6 +91,9 @@ class StoreSink:
     def lacking(self, tile: Tile) -> list[tuple[slice, slice]]:
         """Chunks of a tile that are not on the disk."""
         return self.store.pending(self._chunks(tile))
+
+    def room(self, tile: Tile, name: str) -> None:
+        """None: what is written to a disk is compressed first."""
 
     def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
         """Write the chunks of a tile that are missing; each is durable before the next."""

@@ -218,6 +218,9 @@ class _Kept:
 
     experts: Mapping[str, Natural]
 
+    def room(self, tile: Tile, name: str) -> None:
+        """None: the tile is kept as it comes."""
+
     def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
         """Keep the tile."""
         self.experts = experts

@@ -1,4 +1,4 @@
-"""A map of one tile is kept as it came; larger maps, and tiles of another type, are copied into place."""
+"""A map of one tile is kept as it came; larger maps, and tiles of another type, are copied into place or made there."""
 
 import numpy as np
 import pytest
@@ -32,4 +32,18 @@ def test_two_tiles_lie_side_by_side():
     sink.write(Tile((0, 1), Span(0, 4), Span(2, 6)), {"s2": right})
     expert = sink.finish({}).experts["s2"]
     for mine, a, b in zip((expert.eta, expert.tau), left, right, strict=True):
+        assert np.array_equal(mine, np.concatenate([a, b], 1))
+
+
+def test_what_is_made_in_its_place_stays_there_beside_what_is_copied():
+    sink, left, right = MemorySink(GRID, ("s2",), 2, np.float16), numbers(4, 2), numbers(4, 4)
+    first, second = Tile((0, 0), Span(0, 4), Span(0, 2)), Tile((0, 1), Span(0, 4), Span(2, 6))
+    made = sink.room(first, "s2")
+    for place, part in zip(made, left, strict=True):
+        place[...] = part
+    sink.write(first, {"s2": made})
+    sink.write(second, {"s2": right})
+    expert = sink.finish({}).experts["s2"]
+    for mine, place, a, b in zip((expert.eta, expert.tau), made, left, right, strict=True):
+        assert np.shares_memory(mine, place)
         assert np.array_equal(mine, np.concatenate([a, b], 1))
