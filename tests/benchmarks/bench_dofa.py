@@ -5,8 +5,8 @@
 One date of simulated Sentinel-2, mirrored to the size, twelve bands of 10 m. DOFA-small (torchgeo's own code, random
 weights: only time is compared; tiles of 224 pixels side by side, already in memory) gives a vector every 160 m. Ours,
 from the scene to the embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m, as it is and with
-``fast=True`` (how near that stays is in ``bench_fast``). Rows are measured in turn and the best of each is taken, so that
-a busy neighbour meets all of them.
+``fast=True``; how near that stays is printed too, and for real scenes by ``bench_fast``. Rows are measured in turn and
+the best of each is taken, so that a busy neighbour meets all of them. A side is six tiles, 13.4 km, unless told.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from odc.geo.geobox import GeoBox
 
 from georeset_lab.data.scene import Scene
 from georeset_lab.data.simulate import simulate_scene
 from georeset_lab.embed.encode import encode
+from tests.benchmarks.bench_fast import cosines
 
 SPACING_M, TILE = 160.0, 224
 GOALS = {"10 m": 1.0, "160 m": 5.0, "160 m, fast": 12.0}
+LEAST_COSINE = 0.999
 
 
 def mirrored(scene: Scene, side: int) -> Scene:
@@ -54,7 +57,16 @@ def dofa() -> Callable[[Scene], object]:
     return run
 
 
-def main(across: int = 3, rounds: int = 4) -> None:
+def how_near(scene: Scene) -> float:
+    """Mean cosine of what the fast form says every 160 m to what the exact one does."""
+    maps = []
+    for fast in (False, True):
+        emb = encode(scene, resolution_m=SPACING_M, cell_m=SPACING_M, dtype="float32", fast=fast, progress=False)
+        maps.append(np.asarray(emb.mean, np.float32))
+    return float(cosines(*maps).mean())
+
+
+def main(across: int = 6, rounds: int = 3) -> None:
     """Print the rows; exit with an error where a goal is missed."""
     torch.set_num_threads(1)
     side = across * TILE
@@ -83,8 +95,11 @@ def main(across: int = 3, rounds: int = 4) -> None:
             f"{name:<11} {seconds / area:6.2f} CPU-s per megapixel of 10 m, {ratio:5.2f} times as fast",
             "" if goal is None else f"(goal {goal:g})",
         )
+    near = how_near(scene)
+    missed += [] if near >= LEAST_COSINE else ["cosine"]
+    print(f"160 m, fast: mean cosine to 160 m {near:.5f} (goal {LEAST_COSINE})")
     if missed:
-        raise SystemExit(f"Slower than P6 asks: {', '.join(missed)}.")
+        raise SystemExit(f"P6 asks for more: {', '.join(missed)}.")
 
 
 if __name__ == "__main__":

@@ -254,3 +254,28 @@ def test_a_local_item_with_relative_addresses_and_a_date_range_of_mixed_baseline
     one = gl.load_scene(path, time="2022")["s2"]
     assert one.times.size == 1
     np.testing.assert_allclose(one.data.values[0], values[1], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_workers_of_a_cluster_fetch_their_pixels_themselves(api, files, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    from georeset_lab.embed.encode import encode
+    from georeset_lab.embed.encoding import spread
+
+    scene = gl.load_scene(api.url, collection="sentinel-2-l2a", bbox=BOX, time="2020-02")
+    options = {"tile_cells": 16, "dtype": "float32", "progress": False}
+    alone = encode(scene, **options)
+    clear_cache()
+    files.asked.clear()
+    monkeypatch.setattr(spread, "_window", lambda *_: pytest.fail("pixels travel"))
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(2)
+        together = encode(scene, client=client, **options)
+    assert any(address.endswith("B04.tif") for address, _ in files.asked)
+    for mine, theirs in zip(alone.experts["s2"], together.experts["s2"], strict=True):
+        np.testing.assert_allclose(theirs, mine, atol=1e-4)
