@@ -277,5 +277,6 @@ def test_workers_of_a_cluster_fetch_their_pixels_themselves(api, files, monkeypa
         client.wait_for_workers(2)
         together = encode(scene, client=client, **options)
     assert any(address.endswith("B04.tif") for address, _ in files.asked)
-    for mine, theirs in zip(alone.experts["s2"], together.experts["s2"], strict=True):
-        np.testing.assert_allclose(theirs, mine, atol=1e-4)
+    assert float(alone.certainty.max()) > 0
+    np.testing.assert_allclose(together.mean.values, alone.mean.values, atol=1e-4)
+    np.testing.assert_allclose(together.variance.values, alone.variance.values, atol=1e-4)
