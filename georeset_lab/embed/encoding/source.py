@@ -149,12 +149,14 @@ class Source:
             return self._pixels(rows, cols)
         window = self._resample.footprint(rows, cols)
         held = self.held(*window) if self.modality.is_lazy and all(s.size for s in window) else self
-        layers, linear = (len(self.dates), len(self.modality.bands)), self._linear() if self._resample.is_mean else None
+        layers = (len(self.dates), len(self.modality.bands))
+        linear = self._linear() if self._resample.is_mean else None
         return self._resample.read(rows, cols, held._pixels if linear is None else held._numbers, layers, linear)
 
     def _linear(self) -> Linear | None:
-        """What the stored numbers mean, if that is a scale and an offset, and one of them means "not measured"."""
-        linear, dtype = self.modality.calibration.linear(self.modality.raw.dtype), self.modality.raw.dtype
+        """What the stored numbers mean, if that is a scale and an offset; under a mask, only if one means "not measured"."""
+        dtype = self.modality.raw.dtype
+        linear = self.modality.calibration.linear(dtype)
         if linear is None or self.modality.mask is None:
             return linear
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
