@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from georeset_lab.errors import ShapeMismatch
 from georeset_lab.models.canvas import Canvas, Map
 from georeset_lab.models.cells import Cells, CellSums, look_of, mean_signature, read_cells, sum_cells
-from georeset_lab.models.core import Core, core_of
+from georeset_lab.models.core import NO_RIM, Core, Rim, core_of
 from georeset_lab.models.emission import Emission
 from georeset_lab.models.fusion import Gaussian
 from georeset_lab.models.head import DenseHead, SceneHead
@@ -82,26 +82,6 @@ class EncoderConfig:
                 f"heads={self.heads}; the window must be a multiple of the stride, the stride of the token, and the "
                 "width of four times the heads."
             )
-
-
-class Rim(NamedTuple):
-    """How many cells without a measurement are added around a grid."""
-
-    above: int
-    below: int
-    left: int
-    right: int
-
-    def put_round(self, grid: Tensor) -> Tensor:
-        """(T, Ny, Nx, F) with them."""
-        return F.pad(grid, (0, 0, self.left, self.right, self.above, self.below)) if any(self) else grid
-
-    def taken_off(self, grid: Tensor) -> Tensor:
-        """(T, Ny, Nx, F) without them."""
-        return grid[:, self.above : grid.shape[1] - self.below, self.left : grid.shape[2] - self.right]
-
-
-_NO_RIM = Rim(0, 0, 0, 0)
 
 
 class Crops(NamedTuple):
@@ -214,7 +194,8 @@ class Encoder(nn.Module):
         step = self.config.patch * self.config.stride
         if x.ndim != 4 or x.shape[2] % step or x.shape[3] % step:
             raise ShapeMismatch(f"dense got {tuple(x.shape)}; it needs (T, C, Y, X) with Y and X multiples of {step}.")
-        channels, rim = self.basis.channels(bands), self._rim(x, canvas.core)
+        channels, c = self.basis.channels(bands), self.config
+        rim = Rim.where_ended(x, canvas.core, self.margin_cells * c.patch, c.window - c.stride)
         dates, sums, contexts, valids = [], [], [], []
         for t in range(len(x)):  # one date at a time: only its virtual bands, its sums and its context are kept
             one = slice(t, t + 1)
@@ -287,13 +268,6 @@ class Encoder(nn.Module):
         signature = self.signature.whole(carried[..., :-1], view.colours.permute(1, 2, 0), view.lit)
         return signature, view.lit, carried[..., -1] > 0.5
 
-    def _rim(self, x: Tensor, core: Core) -> Rim:
-        """Cells beyond the edge where the scene has ended: a window that begins there still reaches back into it."""
-        c, wide = self.config, self.margin_cells * self.config.patch
-        n = c.window - c.stride
-        around = (z for part, size in zip(core, x.shape[-2:], strict=True) for z in (part.start, size - part.stop))
-        return Rim(*(n if z < wide else 0 for z in around))
-
     def _series(self, x: Tensor, bands: Tensor) -> Series:
         """Virtual bands of a batch (B, T, C, Y, X)."""
         b, t = x.shape[:2]
@@ -314,7 +288,7 @@ class Encoder(nn.Module):
     def _cells(self, sums: CellSums, channels: Channels) -> Cells:
         return read_cells(sums, channels, self.signature, self.upsample, self.config.n_virtual)
 
-    def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor, rim: Rim = _NO_RIM) -> tuple[Tensor, Tensor]:
+    def _tokens(self, cells: Cells, cell_m: float, day_of_year: Tensor, rim: Rim = NO_RIM) -> tuple[Tensor, Tensor]:
         """Tokens (T, N, M, W) of single dates and which of them hold a measurement (T, N, M)."""
         near, known = rim.put_round(cells.near), rim.put_round(cells.look.known[..., None])
         t, k = len(near), self.config.token

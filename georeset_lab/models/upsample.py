@@ -86,12 +86,7 @@ class GuidedUpsample:
         else:
             guide, spread = (_by_cell(z, self.patch, self.patch // step) for z in (pixels, noise))
             weight = self.weights(spatial, guide, spread, _around(cells), _around(known[..., None])[..., 0])
-        if context.device.type != "cpu" or torch.is_grad_enabled():
-            return weight @ _around(context)
-        out = context.new_empty(*weight.shape[:3], context.shape[-1])
-        for y, row in enumerate(weight):  # the 25 cells around each of a row stay in a core's cache
-            torch.bmm(row, _around(context[y : y + SIDE])[0], out=out[y])
-        return out
+        return weight @ _around(context)
 
     def smooth(self, features: Tensor, cells: Tensor, known: Tensor, noise: Tensor) -> Tensor:
         """Average features of cells over the 5 x 5 cells around that look alike.

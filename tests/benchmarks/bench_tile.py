@@ -243,7 +243,7 @@ def windows(path: Path, *, physical: bool) -> None:
     from georeset_lab.embed.encoding.tiles import Needs, Span
 
     modality = open_tile(path)["s2"]
-    source = Source(modality, Needs(stride_cells=4, margin_cells=8, rim_cells=4))
+    source = Source(modality, Needs(stride_cells=4, margin_cells=8, rim_cells=0))
     source.scheduler = "synchronous"
     for y in range(0, READ_SIDE, 1024):
         for x in range(0, READ_SIDE, 1024):

@@ -56,7 +56,7 @@ def texture(shape, n=3, seed=0, dates=1) -> np.ndarray:
     return np.asarray(0.2 + 0.1 * smooth + 0.2 * rough, np.float32)
 
 
-NEEDS = Needs(stride_cells=4, margin_cells=8, rim_cells=4)
+NEEDS = Needs(EncoderConfig().stride, Encoder.margin_cells, Encoder.rim_cells)
 """What the encoder asks for."""
 
 
