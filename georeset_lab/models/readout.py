@@ -142,7 +142,8 @@ class ReadOut:
         """
         cells, (first, second, last) = brought.numpy(), self._biases
         alone = view.features.flatten(1).T @ self._alone
-        hidden = alone if self._products is alone.dtype else torch.empty_like(alone, dtype=self._products)
+        # Room of its own also for float32: a loop that writes where it reads is not vectorised.
+        hidden = torch.empty_like(alone, dtype=self._products)
         _first_loop(alone.numpy(), cells, view.observed.shape[0] // len(cells), first, as_numpy(hidden))
         to_hidden, to_latent = self._weights
         more = hidden @ to_hidden
