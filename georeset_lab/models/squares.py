@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from torch import Tensor
 
@@ -13,13 +12,9 @@ from georeset_lab.compiled import compiled
 FLOOR = 1e-4
 SHARPNESS = 4
 
+KEPT = 3
 REACH = 2
 """Pixels from a pixel to the far side of the squares of 3 x 3 that hold it in a corner."""
-
-
-@numba.njit(inline="always", error_model="numpy")
-def _three(line: Any, x: Any) -> Any:
-    return line[x] + line[x + 1] + line[x + 2]
 
 
 def _read(
@@ -34,40 +29,51 @@ def _read(
     floor, one, zero = np.float32(FLOOR), np.float32(1), np.float32(0)
     nil, root = np.float32(1e-30), np.float32(FLOOR**0.5)
     left, right = max(0, first[1] - REACH), min(wide, first[1] + nx + REACH)
+    row[:] = zero
     share, inverse, total, sums, squares = row[0, :n], row[1], row[2], row[3], row[4]
     # Columns inside the image, as slices: a loop over an index that may be negative is not vectorised.
     begin = left - first[1] + REACH
     inner_sums, inner_squares = sums[begin : begin + right - left], squares[begin : begin + right - left]
+    nothing = row[5, : right - left]
     for t in range(dates):
-        # Squares by their corner: square (y, x) covers pixels y - 2 .. y and x - 2 .. x, counted from ``first``.
+        # Squares by their corner: square (y, x) covers pixels y - 2 .. y and x - 2 .. x, counted from ``first``. Of their
+        # rows the last three are kept.
         for y in range(ny + REACH):
-            top, bottom = max(0, first[0] + y - REACH), min(tall, first[0] + y + 1)
-            count, odd = weight[y], np.uint64(y % step)
-            sums[:] = zero
-            for i in range(top, bottom):
+            low = first[0] + y
+            count, odd, slot = weight[y % KEPT], y % step, y % KEPT
+            inner_sums[:] = zero
+            for i in range(max(0, low - REACH), min(tall, low + 1)):
                 seen = measured[t, i, left:right]
                 for x in range(len(seen)):
                     inner_sums[x] += seen[x]
+            if step == 1:
+                for x in range(n + far):
+                    count[x] = sums[x] + sums[x + 1] + sums[x + 2]
+            else:
+                pairs = sums[odd : odd + 2 * (n + far + 1)].reshape((n + far + 1, 2))
+                for x in range(n + far):
+                    count[x] = pairs[x, 0] + pairs[x, 1] + pairs[x + 1, 0]
             for x in range(n + far):
-                count[x] = _three(sums, np.uint64(step * x) + odd)
                 inverse[x] = one / max(count[x], one)
                 total[x] = zero
             for b in range(bands):
-                sums[:] = zero
-                squares[:] = zero
-                for i in range(top, bottom):
-                    line = values[t, b, i, left:right]
-                    for x in range(len(line)):
-                        inner_sums[x] += line[x]
-                        inner_squares[x] += line[x] * line[x]
-                averages, variances = m[b, y], v[b, y]
+                line0 = values[t, b, low - 2, left:right] if 0 <= low - 2 < tall else nothing
+                line1 = values[t, b, low - 1, left:right] if 0 <= low - 1 < tall else nothing
+                line2 = values[t, b, low, left:right] if 0 <= low < tall else nothing
+                for x in range(len(line0)):
+                    inner_sums[x] = line0[x] + line1[x] + line2[x]
+                    inner_squares[x] = line0[x] * line0[x] + line1[x] * line1[x] + line2[x] * line2[x]
+                averages, variances = m[slot, b], v[slot, b]
                 if step == 1:
                     for x in range(n + far):
-                        averages[x], variances[x] = _three(sums, x), _three(squares, x)
+                        averages[x] = sums[x] + sums[x + 1] + sums[x + 2]
+                        variances[x] = squares[x] + squares[x + 1] + squares[x + 2]
                 else:
+                    pairs = sums[odd : odd + 2 * (n + far + 1)].reshape((n + far + 1, 2))
+                    others = squares[odd : odd + 2 * (n + far + 1)].reshape((n + far + 1, 2))
                     for x in range(n + far):
-                        averages[x] = _three(sums, np.uint64(2 * x) + odd)
-                        variances[x] = _three(squares, np.uint64(2 * x) + odd)
+                        averages[x] = pairs[x, 0] + pairs[x, 1] + pairs[x + 1, 0]
+                        variances[x] = others[x, 0] + others[x, 1] + others[x + 1, 0]
                 for x in range(n + far):
                     averages[x] *= inverse[x]
                     variance = max(variances[x] * inverse[x] - averages[x] * averages[x], zero)
@@ -76,19 +82,22 @@ def _read(
             for x in range(n + far):
                 even = floor / (total[x] / np.float32(bands) + floor)
                 count[x] *= (even * even) * (even * even)
-        for y in range(ny):
-            above, below, odd = weight[y], weight[y + REACH], np.uint64(y % step)
+            if y < REACH:
+                continue
+            other, y_own = (y - REACH) % KEPT, y - REACH
+            above, below = weight[other], count
             above_right, below_right = above[far:], below[far:]
             for x in range(n):
                 share[x] = one / max(above[x] + above_right[x] + below[x] + below_right[x], nil)
-            rough = noise[t, y]
+            rough = noise[t, y_own]
             rough[:] = zero
+            shift = y_own % step
             for b in range(bands):
-                line, owns = values[t, b, first[0] + y, first[1] : first[1] + nx], own[t, b, y]
+                line, owns = values[t, b, first[0] + y_own, first[1] : first[1] + nx], own[t, b, y_own]
                 part = one / np.float32(fixed) if b < fixed else zero
-                m0, m1, v0, v1 = m[b, y], m[b, y + REACH], v[b, y], v[b, y + REACH]
+                m0, m1, v0, v1 = m[other, b], m[slot, b], v[other, b], v[slot, b]
                 m2, m3, v2, v3 = m0[far:], m1[far:], v0[far:], v1[far:]
-                means, spreads = mean[t, b, y], spread[t, b, y]
+                means, spreads = mean[t, b, y_own], spread[t, b, y_own]
                 for x in range(n):
                     p, q, r, s = above[x], above_right[x], below[x], below_right[x]
                     means[x] = (p * m0[x] + q * m2[x] + r * m1[x] + s * m3[x]) * share[x]
@@ -99,8 +108,9 @@ def _read(
                 if step == 1:
                     owns[:] = line
                 else:
+                    pairs = line.reshape((n, 2))
                     for x in range(n):
-                        owns[x] = line[np.uint64(2 * x) + odd]
+                        owns[x] = pairs[x, shift]
 
 
 _read_loop = compiled(_read)
@@ -133,10 +143,10 @@ def read_squares(
     t, bands = values.shape[:2]
     shape = (size[0], size[1] // step)
     parts, noise = values.new_empty(3, t, bands, *shape), values.new_empty(t, *shape)
-    tall, wide = (n + REACH for n in size)
-    scratch = np.empty((2 * bands + 1, tall, wide), np.float32)
-    rows = np.empty((5, wide + REACH), np.float32)
-    means, variances = scratch[1 : bands + 1], scratch[bands + 1 :]
+    wide = size[1] + REACH
+    kept = np.empty((2 * bands + 1, KEPT, wide), np.float32)
+    rows = np.empty((6, wide + REACH + 1), np.float32)
+    means, variances = kept[1 : bands + 1].reshape(KEPT, bands, wide), kept[bands + 1 :].reshape(KEPT, bands, wide)
     arrays = (z.numpy() for z in (*parts, noise))
-    _read_loop(values.numpy(), measured.numpy(), first, size[1], fixed, *arrays, scratch[0], means, variances, rows)
+    _read_loop(values.numpy(), measured.numpy(), first, size[1], fixed, *arrays, kept[0], means, variances, rows)
     return parts, noise[:, None]
