@@ -51,14 +51,18 @@ class Map:
 
     def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
         """Copy what lies in the core."""
-        (rows, in_rows), (cols, in_cols) = (
-            _overlap(at, n, part) for at, n, part in zip(first, size, self.core, strict=True)
-        )
-        for target, part in zip(self.result, block, strict=True):
-            target[rows, cols] = part[in_rows, in_cols]
+        here, part = placed(self.core, first, size)
+        for target, some in zip(self.result, block, strict=True):
+            target[here] = some[part]
 
 
-def _overlap(first: int, size: int, part: slice) -> tuple[slice, slice]:
-    """Where ``size`` pixels from ``first`` on lie in a part, and which of them do."""
-    start, stop = max(first, part.start), min(first + size, part.stop)
-    return slice(start - part.start, stop - part.start), slice(start - first, stop - first)
+def placed(core: Core, first: tuple[int, int], size: tuple[int, int]) -> tuple[Core, Core]:
+    """Where a block of ``size`` pixels from ``first`` on lies in a core, and which of its pixels do."""
+    starts = [max(at, part.start) for at, part in zip(first, core, strict=True)]
+    stops = [min(at + n, part.stop) for at, n, part in zip(first, size, core, strict=True)]
+
+    def counted_from(origin: list[int]) -> Core:
+        rows, cols = (slice(a - o, b - o) for a, b, o in zip(starts, stops, origin, strict=True))
+        return rows, cols
+
+    return counted_from([part.start for part in core]), counted_from(list(first))

@@ -21,7 +21,9 @@ from georeset_lab.embed.encoding.regrid import Regrid
 from georeset_lab.embed.encoding.source import Source
 from georeset_lab.embed.encoding.sums import Sums
 from georeset_lab.embed.encoding.tiles import PIXELS_PER_CELL, Block, Span, Tile, pixel_size
-from georeset_lab.models.canvas import Map
+from georeset_lab.embed.expert import Expert
+from georeset_lab.models.canvas import Canvas
+from georeset_lab.models.core import Core
 from georeset_lab.models.encoder import Encoder
 from georeset_lab.models.fusion import Gaussian
 
@@ -37,14 +39,22 @@ Natural = tuple[np.ndarray, np.ndarray]
 """eta and tau of a tile, each (y, x, D)."""
 
 
+class Kept(Canvas, Protocol):
+    """A canvas that keeps what is painted."""
+
+    @property
+    def result(self) -> Gaussian | Expert:
+        """What was painted, (Y, X, D)."""
+
+
 class Sink(Protocol):
     """Where finished tiles go."""
 
-    def room(self, tile: Tile, name: str) -> Natural | None:
-        """Where eta and tau of a modality of a tile can be written while they are made, if there is such a place."""
+    def canvas(self, tile: Tile, name: str, core: Core) -> Kept | None:
+        """What pixels of a modality can be painted on as they are to be kept, where the core of a block is the tile."""
 
-    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
-        """Keep eta and tau of every modality of one tile. Called from one other thread, one tile at a time."""
+    def write(self, tile: Tile, experts: Mapping[str, Expert]) -> None:
+        """Keep every modality of one tile. Called from one other thread, one tile at a time."""
 
 
 class Progress(Protocol):
@@ -125,29 +135,20 @@ def run(job: Job, tiles: Sequence[Tile], sink: Sink, progress: Progress) -> None
     """
     with ThreadPoolExecutor(1, "encode-read") as reader, ThreadPoolExecutor(1, "encode-write") as writer:
         writing: Future[None] | None = None
-        experts: dict[str, Natural] = {}
+        experts: dict[str, Expert] = {}
+        sums: Natural | None = None
         for step, pixels in _read_ahead(job, tiles, reader):
-            tile = step.tile
-            if pixels is not None and step.block is not None and step.is_whole:
-                experts[step.name] = _encode(job, step.name, step.block, pixels, sink.room(tile, step.name))
+            tile, block = step.tile, step.block
+            if pixels is not None and block is not None and step.is_whole:
+                experts[step.name] = _paint(job, step.name, block, pixels, tile, sink)
             else:
-                if step.name not in experts:
-                    shape = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim)
-                    dtype = job.tile_dtype(step.name)
-                    experts[step.name] = (np.zeros(shape, dtype), np.zeros(shape, dtype))
-                if pixels is None or step.block is None:
-                    pass
-                elif job.is_summed(step.name):
-                    _draw(job, step.name, step.block, pixels, tile, experts[step.name])
-                else:
-                    for part, target in zip(
-                        _encode(job, step.name, step.block, pixels), experts[step.name], strict=True
-                    ):
-                        job.rules[step.name].add(target, part, step.block.rows, step.block.cols, tile.rows, tile.cols)
-                        del part
+                sums = _zeros(job, step.name, tile) if sums is None else sums
+                if pixels is not None and block is not None:
+                    _add(job, step.name, block, pixels, tile, sums)
+                if step.ends_modality:
+                    experts[step.name], sums = _finish(job, step.name, tile, sums), None
             del pixels
             if step.ends_modality:
-                experts[step.name] = _finish(job, step.name, tile, experts[step.name])
                 progress.update(tile.rows.size * tile.cols.size)
             if step.ends_tile:
                 if writing is not None:
@@ -245,22 +246,43 @@ def _read_ahead(
         yield waiting[0], waiting[1].result()
 
 
-def _encode(job: Job, name: str, block: Block, pixels: np.ndarray, room: Natural | None = None) -> Natural:
-    """What the encoder says of what is wanted of one block: eta and tau, (y, x, D); in this room, if that can be."""
+def _paint(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, sink: Sink) -> Expert:
+    """What the encoder says of a block that is the tile, on the sink's own canvas where that can be."""
+    paints = isinstance(job.encoder, Encoder) and job.device.type == "cpu"
+    canvas = sink.canvas(tile, name, _core(block)) if paints else None
+    if canvas is None:
+        return _narrowed(job, *_dense(job, name, block, pixels))
+    job.encoder.draw(**_given(job, name, pixels), canvas=canvas)
+    result = canvas.result
+    return result if isinstance(result, Expert) else Expert(result.eta.numpy(), result.tau.numpy())
+
+
+def _dense(job: Job, name: str, block: Block, pixels: np.ndarray) -> Natural:
+    """What the encoder says of what is wanted of one block: eta and tau, (y, x, D)."""
     dtype = torch.float16 if job.dtype is np.float16 and job.rules[name].is_identity else torch.float32
-    core = (block.rows.within(block.read_rows), block.cols.within(block.read_cols))
-    if room is not None and isinstance(job.encoder, Encoder) and job.device.type == "cpu":
-        job.encoder.draw(**_given(job, name, pixels), canvas=Map(core, Gaussian(*map(torch.from_numpy, room))))
-        return room
     with torch.inference_mode():
-        gaussian = job.encoder.dense(**_given(job, name, pixels), core=core, dtype=dtype)
+        gaussian = job.encoder.dense(**_given(job, name, pixels), core=_core(block), dtype=dtype)
         return gaussian.eta.cpu().numpy(), gaussian.tau.cpu().numpy()
 
 
-def _draw(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, sums: Natural) -> None:
+def _core(block: Block) -> Core:
+    return block.rows.within(block.read_rows), block.cols.within(block.read_cols)
+
+
+def _zeros(job: Job, name: str, tile: Tile) -> Natural:
+    shape, dtype = (tile.rows.size, tile.cols.size, job.encoder.config.latent_dim), job.tile_dtype(name)
+    return np.zeros(shape, dtype), np.zeros(shape, dtype)
+
+
+def _add(job: Job, name: str, block: Block, pixels: np.ndarray, tile: Tile, sums: Natural) -> None:
     """Add what the encoder says of one block to the sums of a tile."""
-    canvas = Sums(job.rules[name], block, tile, sums, is_sparse=job.is_sparse(name))
-    job.encoder.draw(**_given(job, name, pixels), canvas=canvas)
+    rule = job.rules[name]
+    if job.is_summed(name):
+        canvas = Sums(rule, block, tile, sums, is_sparse=job.is_sparse(name))
+        job.encoder.draw(**_given(job, name, pixels), canvas=canvas)
+        return
+    for part, target in zip(_dense(job, name, block, pixels), sums, strict=True):
+        rule.add(target, part, block.rows, block.cols, tile.rows, tile.cols)
 
 
 def _given(job: Job, name: str, pixels: np.ndarray) -> dict[str, Any]:
@@ -274,10 +296,13 @@ def _given(job: Job, name: str, pixels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Natural:
+def _finish(job: Job, name: str, tile: Tile, sums: Natural) -> Expert:
     rule = job.rules[name]
-    eta, tau = (rule.finish(a, tile.rows, tile.cols) for a in sums)
-    if eta.dtype != job.dtype:
-        most = np.finfo(job.dtype).max
-        eta, tau = (np.clip(a, -most, most).astype(job.dtype) for a in (eta, tau))
-    return eta, tau
+    return _narrowed(job, *(rule.finish(a, tile.rows, tile.cols) for a in sums))
+
+
+def _narrowed(job: Job, eta: np.ndarray, tau: np.ndarray) -> Expert:
+    """Of the type of the result, clipped to its range."""
+    most = np.finfo(job.dtype).max
+    eta, tau = (a if a.dtype == job.dtype else np.clip(a, -most, most).astype(job.dtype) for a in (eta, tau))
+    return Expert(eta, tau)

@@ -8,10 +8,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from georeset_lab.embed.embeddings import Embeddings
+from georeset_lab.embed.encoding.coded import Coded
 from georeset_lab.embed.encoding.tiles import Span, Tile
 from georeset_lab.embed.expert import Expert, Form
+from georeset_lab.models.canvas import Map
+from georeset_lab.models.core import Core
+from georeset_lab.models.fusion import Gaussian
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -35,24 +40,29 @@ class MemorySink:
         """Always: nothing was kept from an earlier call."""
         return True
 
-    def room(self, tile: Tile, name: str) -> Natural:
+    def canvas(self, tile: Tile, name: str, core: Core) -> Map:
         """The tile's part of the map."""
+        return Map(core, Gaussian(*map(torch.from_numpy, self._room(tile, name))))
+
+    def write(self, tile: Tile, experts: Mapping[str, Expert]) -> None:
+        """Copy a tile into place, if it was not made there; one that is the whole map is kept as it came."""
+        for name, expert in experts.items():
+            parts = expert.read()
+            if name not in self._arrays and all(self._is_map(a) for a in parts):
+                self._arrays[name] = parts
+                continue
+            for place, part in zip(self._room(tile, name), parts, strict=True):
+                if not np.may_share_memory(place, part):
+                    place[...] = part
+
+    def _room(self, tile: Tile, name: str) -> Natural:
+        """Where a tile belongs."""
         with self._lock:
             if name not in self._arrays:
                 self._arrays[name] = (np.empty(self._shape, self._dtype), np.empty(self._shape, self._dtype))
             eta, tau = self._arrays[name]
         here = slice(*tile.rows), slice(*tile.cols)
         return eta[here], tau[here]
-
-    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
-        """Copy a tile into place, if it was not made there; one that is the whole map is kept as it came."""
-        for name, parts in experts.items():
-            if name not in self._arrays and all(self._is_map(a) for a in parts):
-                self._arrays[name] = parts
-                continue
-            for place, part in zip(self.room(tile, name), parts, strict=True):
-                if not np.may_share_memory(place, part):
-                    place[...] = part
 
     def _is_map(self, part: np.ndarray) -> bool:
         return part.shape == self._shape and part.dtype == self._dtype and part.flags.c_contiguous
@@ -92,14 +102,15 @@ class StoreSink:
         """Chunks of a tile that are not on the disk."""
         return self.store.pending(self._chunks(tile))
 
-    def room(self, tile: Tile, name: str) -> None:
-        """None: what is written to a disk is compressed first."""
+    def canvas(self, tile: Tile, name: str, core: Core) -> Coded | None:
+        """One that codes, if the store holds codes."""
+        return Coded.of_store(self.store.layout, name, core)
 
-    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+    def write(self, tile: Tile, experts: Mapping[str, Expert]) -> None:
         """Write the chunks of a tile that are missing; each is durable before the next."""
         for rows, cols in self.lacking(tile):
             window = (Span(rows.start, rows.stop).within(tile.rows), Span(cols.start, cols.stop).within(tile.cols))
-            self.store.write((rows, cols), {n: (eta[window], tau[window]) for n, (eta, tau) in experts.items()})
+            self.store.write((rows, cols), {n: expert.window(*window) for n, expert in experts.items()})
 
     def finish(self, attrs: Mapping[str, Any]) -> Embeddings:
         """The whole map, read from its store; the store holds the attributes already."""

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from georeset_lab.embed.encoding.coded import Coded
 from georeset_lab.embed.encoding.device import on_device
 from georeset_lab.embed.encoding.freed_memory import keep_freed_memory
-from georeset_lab.embed.encoding.pipeline import Job, Natural, Progress, needed, run
+from georeset_lab.embed.encoding.pipeline import Job, Progress, needed, run
 from georeset_lab.embed.encoding.sinks import MemorySink, StoreSink
 from georeset_lab.embed.encoding.source import Source
 from georeset_lab.embed.encoding.tiles import Span, Tile
@@ -32,6 +33,7 @@ from georeset_lab.embed.stores.layout import Layout
 from georeset_lab.embed.stores.manifest import Seal
 from georeset_lab.embed.stores.partial import disk
 from georeset_lab.errors import ClusterError, GeoresetError, InvalidOption, MissingExtra
+from georeset_lab.models.core import Core
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -69,7 +71,7 @@ class Parcel:
 class Answer:
     """What a worker says of one tile: one of the three."""
 
-    experts: Mapping[str, Natural] | None = None
+    experts: Mapping[str, Expert] | None = None
     """The tile, if there is no store."""
     written: tuple[Mapping[str, Seal], ...] = ()
     """Seals of the chunks asked for, which lie in the store."""
@@ -191,7 +193,8 @@ def encode_tile(parcel: Parcel, tile: Tile, chunks: Sequence[Chunk], windows: Ma
         )
     encoder, device = on_device(parcel.job.encoder, parcel.device, fast=parcel.job.fast)
     sources = {n: windows.get(n, s) for n, s in parcel.job.sources.items()}
-    kept = _Kept()
+    shelf = parcel.shelf
+    kept = _Kept(None if shelf is None else shelf.layout)
     try:
         with keep_freed_memory():
             run(replace(parcel.job, encoder=encoder, device=device, sources=sources), [tile], kept, kept)
@@ -199,13 +202,9 @@ def encode_tile(parcel: Parcel, tile: Tile, chunks: Sequence[Chunk], windows: Ma
         # With a cause that cannot be sent (GDAL's), the error would arrive as a plain Exception.
         err.__cause__ = err.__context__ = None
         raise
-    shelf = parcel.shelf
     if shelf is None:
         return Answer(experts=kept.experts)
-    parts = [
-        {n: (eta[_within(chunk, tile)], tau[_within(chunk, tile)]) for n, (eta, tau) in kept.experts.items()}
-        for chunk in chunks
-    ]
+    parts = [{n: expert.window(*_within(chunk, tile)) for n, expert in kept.experts.items()} for chunk in chunks]
     if not (shelf.root / shelf.mark).exists():
         return Answer(codes=tuple(coded(shelf.layout, c, p) for c, p in zip(chunks, parts, strict=True)))
     with disk(shelf.root, "write"):
@@ -216,12 +215,16 @@ def encode_tile(parcel: Parcel, tile: Tile, chunks: Sequence[Chunk], windows: Ma
 class _Kept:
     """Sink and progress of a single tile."""
 
-    experts: Mapping[str, Natural]
+    experts: Mapping[str, Expert]
 
-    def room(self, tile: Tile, name: str) -> None:
-        """None: the tile is kept as it comes."""
+    def __init__(self, layout: Layout | None) -> None:
+        self._layout = layout
 
-    def write(self, tile: Tile, experts: Mapping[str, Natural]) -> None:
+    def canvas(self, tile: Tile, name: str, core: Core) -> Coded | None:
+        """One that codes, if the tile is for a store that holds codes."""
+        return None if self._layout is None else Coded.of_store(self._layout, name, core)
+
+    def write(self, tile: Tile, experts: Mapping[str, Expert]) -> None:
         """Keep the tile."""
         self.experts = experts
 
