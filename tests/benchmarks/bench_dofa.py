@@ -6,7 +6,8 @@ One date of simulated Sentinel-2, mirrored to the size, twelve bands of 10 m. DO
 weights: only time is compared; tiles of 224 pixels side by side, already in memory) gives a vector every 160 m. Ours,
 from the scene to the embeddings, gives the map of 10 m, and one vector every 160 m with cells of 160 m, as it is and with
 ``fast=True``; how near that stays is printed too, and for real scenes by ``bench_fast``. Rows are measured in turn and
-the best of each is taken, so that a busy neighbour meets all of them. A side is six tiles, 13.4 km, unless told.
+the best of each is taken, so that a busy neighbour meets all of them. Unless told, a side is six tiles, 13.4 km, and each
+row is measured nine times.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def how_near(scene: Scene) -> float:
     return float(cosines(*maps).mean())
 
 
-def main(across: int = 6, rounds: int = 3) -> None:
+def main(across: int = 6, rounds: int = 8) -> None:
     """Print the rows; exit with an error where a goal is missed."""
     torch.set_num_threads(1)
     side = across * TILE
