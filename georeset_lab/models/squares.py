@@ -12,9 +12,10 @@ from georeset_lab.compiled import compiled
 FLOOR = 1e-4
 SHARPNESS = 4
 
-KEPT = 3
 REACH = 2
 """Pixels from a pixel to the far side of the squares of 3 x 3 that hold it in a corner."""
+_KEPT = REACH + 1
+"""Rows of squares that are kept: of those a pixel needs, the first and the last."""
 
 
 def _read(
@@ -40,7 +41,7 @@ def _read(
         # rows the last three are kept.
         for y in range(ny + REACH):
             low = first[0] + y
-            count, odd, slot = weight[y % KEPT], y % step, y % KEPT
+            count, odd, slot = weight[y % _KEPT], y % step, y % _KEPT
             inner_sums[:] = zero
             for i in range(max(0, low - REACH), min(tall, low + 1)):
                 seen = measured[t, i, left:right]
@@ -84,7 +85,8 @@ def _read(
                 count[x] *= (even * even) * (even * even)
             if y < REACH:
                 continue
-            other, y_own = (y - REACH) % KEPT, y - REACH
+            y_own = y - REACH
+            other = y_own % _KEPT
             above, below = weight[other], count
             above_right, below_right = above[far:], below[far:]
             for x in range(n):
@@ -144,9 +146,9 @@ def read_squares(
     shape = (size[0], size[1] // step)
     parts, noise = values.new_empty(3, t, bands, *shape), values.new_empty(t, *shape)
     wide = size[1] + REACH
-    kept = np.empty((2 * bands + 1, KEPT, wide), np.float32)
+    kept = np.empty((2 * bands + 1, _KEPT, wide), np.float32)
     rows = np.empty((6, wide + REACH + 1), np.float32)
-    means, variances = kept[1 : bands + 1].reshape(KEPT, bands, wide), kept[bands + 1 :].reshape(KEPT, bands, wide)
+    means, variances = kept[1 : bands + 1].reshape(_KEPT, bands, wide), kept[bands + 1 :].reshape(_KEPT, bands, wide)
     arrays = (z.numpy() for z in (*parts, noise))
     _read_loop(values.numpy(), measured.numpy(), first, size[1], fixed, *arrays, kept[0], means, variances, rows)
     return parts, noise[:, None]
