@@ -58,11 +58,10 @@ class Map:
 
 def placed(core: Core, first: tuple[int, int], size: tuple[int, int]) -> tuple[Core, Core]:
     """Where a block of ``size`` pixels from ``first`` on lies in a core, and which of its pixels do."""
-    starts = [max(at, part.start) for at, part in zip(first, core, strict=True)]
-    stops = [min(at + n, part.stop) for at, n, part in zip(first, size, core, strict=True)]
+    (rows, of_rows), (cols, of_cols) = (_overlap(at, n, part) for at, n, part in zip(first, size, core, strict=True))
+    return (rows, cols), (of_rows, of_cols)
 
-    def counted_from(origin: list[int]) -> Core:
-        rows, cols = (slice(a - o, b - o) for a, b, o in zip(starts, stops, origin, strict=True))
-        return rows, cols
 
-    return counted_from([part.start for part in core]), counted_from(list(first))
+def _overlap(first: int, size: int, part: slice) -> tuple[slice, slice]:
+    start, stop = max(first, part.start), min(first + size, part.stop)
+    return slice(start - part.start, stop - part.start), slice(start - first, stop - first)

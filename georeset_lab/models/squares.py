@@ -41,12 +41,14 @@ def _read(
         # rows the last three are kept.
         for y in range(ny + REACH):
             low = first[0] + y
-            count, odd, slot = weight[y % _KEPT], y % step, y % _KEPT
+            slot, odd = y % _KEPT, y % step
+            count = weight[slot]
             inner_sums[:] = zero
             for i in range(max(0, low - REACH), min(tall, low + 1)):
                 seen = measured[t, i, left:right]
                 for x in range(len(seen)):
                     inner_sums[x] += seen[x]
+            # Sums of three columns are spelled out here and below: loops over a function of its own are slower.
             if step == 1:
                 for x in range(n + far):
                     count[x] = sums[x] + sums[x + 1] + sums[x + 2]
@@ -93,7 +95,6 @@ def _read(
                 share[x] = one / max(above[x] + above_right[x] + below[x] + below_right[x], nil)
             rough = noise[t, y_own]
             rough[:] = zero
-            shift = y_own % step
             for b in range(bands):
                 line, owns = values[t, b, first[0] + y_own, first[1] : first[1] + nx], own[t, b, y_own]
                 part = one / np.float32(fixed) if b < fixed else zero
@@ -112,7 +113,7 @@ def _read(
                 else:
                     pairs = line.reshape((n, 2))
                     for x in range(n):
-                        owns[x] = pairs[x, shift]
+                        owns[x] = pairs[x, odd]  # rows that are REACH apart keep the same columns
 
 
 _read_loop = compiled(_read)

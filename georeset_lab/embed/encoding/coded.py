@@ -13,7 +13,7 @@ from georeset_lab.models.fusion import Gaussian
 
 
 class Coded:
-    """Keeps every pixel of the core, in a quarter of the memory of float32.
+    """Keeps every pixel of the core, on a CPU, in a quarter of the memory of float32.
 
     Parameters
     ----------
@@ -40,6 +40,6 @@ class Coded:
     def put(self, first: tuple[int, int], size: tuple[int, int], block: Gaussian) -> None:
         """Code what lies in the core."""
         here, part = placed(self.core, first, size)
-        eta, tau = (np.ascontiguousarray(z[part].cpu().numpy()) for z in block)
+        eta, tau = (np.ascontiguousarray(z[part].numpy()) for z in block)
         for target, some in zip(self._codes, self._rule.encode(eta, tau), strict=True):
             target[here] = some

@@ -39,7 +39,7 @@ Natural = tuple[np.ndarray, np.ndarray]
 """eta and tau of a tile, each (y, x, D)."""
 
 
-class Kept(Canvas, Protocol):
+class TileCanvas(Canvas, Protocol):
     """A canvas that keeps what is painted."""
 
     @property
@@ -50,7 +50,7 @@ class Kept(Canvas, Protocol):
 class Sink(Protocol):
     """Where finished tiles go."""
 
-    def canvas(self, tile: Tile, name: str, core: Core) -> Kept | None:
+    def canvas(self, tile: Tile, name: str, core: Core) -> TileCanvas | None:
         """What pixels of a modality can be painted on as they are to be kept, where the core of a block is the tile."""
 
     def write(self, tile: Tile, experts: Mapping[str, Expert]) -> None:
