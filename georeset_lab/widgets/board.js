@@ -24,6 +24,7 @@ function render({ model, el }) {
   root.className = "gl-board";
   el.append(style, root);
   const nodes = new Map();
+  let pressed = null;  // the part under a button that is held down: drawn anew, it would lose the click
 
   function fill(node, html) {
     // A redrawn check box keeps the focus, so that the keyboard can go on.
@@ -54,7 +55,7 @@ function render({ model, el }) {
         nodes.set(key, node);
         root.append(node);
       }
-      if (node.glHtml !== html) {
+      if (node.glHtml !== html && node !== pressed) {
         node.glHtml = html;
         fill(node, html);
       }
@@ -95,6 +96,17 @@ function render({ model, el }) {
     model.save_changes();
   }
 
+  function release() {
+    if (!pressed) return;
+    setTimeout(() => {  // the click comes first
+      pressed = null;
+      drawParts();
+    });
+  }
+
+  root.addEventListener("pointerdown", (event) => { pressed = event.target.closest("[data-part]"); });
+  window.addEventListener("pointerup", release);
+  window.addEventListener("pointercancel", release);
   root.addEventListener("click", (event) => {
     const target = event.target.closest("[data-do]");
     if (target && target.type !== "checkbox") say(target, event, null);
@@ -109,6 +121,8 @@ function render({ model, el }) {
   model.on("change:marks", drawMarks);
   drawParts();
   return () => {
+    window.removeEventListener("pointerup", release);
+    window.removeEventListener("pointercancel", release);
     model.off("change:parts", drawParts);
     model.off("change:pictures", drawPictures);
     model.off("change:marks", drawMarks);

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from georeset_lab.errors import GeoresetError
 from georeset_lab.widgets.board import Board
 from georeset_lab.widgets.charts import meter
 from georeset_lab.widgets.learning_chart import learning_chart, learning_keys
@@ -82,8 +81,8 @@ class LearningPanel(Board):
                     self.state.deliver(partial(self._grown, turn, curve))
                     if turn != self._turn:
                         break
-            except GeoresetError as err:
-                return str(err)
+            except Exception as err:  # shown to the user; a thread has nobody else to tell
+                return str(err) or type(err).__name__
             return ""
 
         def done(trouble: str) -> None:

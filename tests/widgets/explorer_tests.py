@@ -11,6 +11,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.widgets.lab import press
 from tests.widgets.person import LONG_S, Person
 from tests.widgets.planted import SCENE_SHAPE, planted_scene_classes
 
@@ -89,10 +90,10 @@ class ExplorerTests:
         person.open("Labels")
         person.add_class("water")
         person.label([(8, 8), (30, 12)])
-        person.page.get_by_role("button", name="Undo").click()
+        press(person.page.get_by_role("button", name="Undo"))
         person.wait("explorer.labeller.book.counts['water'] == 1")
         person.page.get_by_text("1 label", exact=True).wait_for()
-        person.page.get_by_role("button", name="Redo").click()
+        press(person.page.get_by_role("button", name="Redo"))
         person.wait("explorer.labeller.book.counts['water'] == 2")
         person.page.get_by_text("2 labels", exact=True).wait_for()
 
@@ -112,7 +113,7 @@ class ExplorerTests:
         # What is not selected lies in the shade: the picture says so at every pixel.
         person.wait("explorer.map.canvas.mask.layers[1].url.startswith('data:image/png')")
         expect(shade).to_have_attribute("src", person.look("explorer.map.canvas.mask.layers[1].url"))
-        person.page.get_by_role("button", name="Unselect").click()
+        press(person.page.get_by_role("button", name="Unselect"))
         person.wait("explorer.state.selected is None")
 
     def test_similar_places_are_found_by_a_click(self, person):
@@ -141,10 +142,10 @@ class ExplorerTests:
             "    place = explorer.state.place_of(row, col)\n"
             "    explorer.labeller.book.add_point(place.lon, place.lat, f'kind {code}')\n"
         )
-        person.page.get_by_role("button", name="Estimate", exact=True).click()
-        person.wait(
-            "explorer.labeller.learning.curve is not None and not explorer.labeller.learning._busy", timeout_s=LONG_S
-        )
+        press(person.page.get_by_role("button", name="Estimate", exact=True))
+        panel = "explorer.labeller.learning"
+        person.wait(f"not {panel}._busy and ({panel}.curve is not None or {panel}._trouble)", timeout_s=LONG_S)
+        assert person.look(f"{panel}._trouble") == ""
         person.page.get_by_text("balanced accuracy (%)").wait_for()
         person.page.get_by_text("labels per class", exact=True).wait_for()
         assert person.look("explorer.labeller.learning.curve.advice")

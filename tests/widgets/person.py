@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.widgets.lab import TIMEOUT_S
+from tests.widgets.lab import TIMEOUT_S, press
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -87,7 +87,7 @@ class Person:
 
     def polygon(self, corners: Sequence[tuple[float, float]]) -> None:
         """Draw a polygon through (row, column)."""
-        self.page.get_by_role("button", name="Polygon").click()
+        press(self.page.get_by_role("button", name="Polygon"))
         self.wait("explorer.map.canvas.drawing == 'polygon'")
         self.page.locator(".leaflet-container .cursor-marker").first.wait_for(state="attached")
         points = [self.place(*corner) for corner in corners]
@@ -116,7 +116,7 @@ class Person:
         field.fill(name)
         field.press("Tab")
         self.wait(f"explorer.labeller._name.value == {name!r}")
-        self.page.get_by_role("button", name="Add class").click()
+        press(self.page.get_by_role("button", name="Add class"))
         self.wait(f"{name!r} in explorer.labeller.book.counts and explorer.labeller.chosen == {name!r}")
 
     def label(self, places: Sequence[tuple[int, int]]) -> None:

@@ -105,3 +105,17 @@ def test_a_board_in_a_browser_tells_clicks_and_runs_nothing_it_is_given(open_not
     assert page.evaluate("document.activeElement.dataset.value") == "s2"
     assert page.locator(".gl-map").get_attribute("data-same") == "yes"
     assert ask(page, "len(Heard.told)") == 3
+
+
+@pytest.mark.browser
+def test_what_is_being_pressed_is_drawn_anew_when_it_is_let_go(open_notebook):
+    page = open_notebook([CELL])
+    execute(page, "board.parts = {'go': '<button data-do=\"go\">Stop</button>1 of 5', 'other': 'before'}")
+    box = page.get_by_role("button", name="Stop").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    execute(page, "board.put(go=board.parts['go'].replace('1', '2'), other='after')")
+    page.get_by_text("after").wait_for()
+    page.mouse.up()
+    assert wait_for(page, "Heard.told") == [["go", "", None, None]]
+    page.get_by_text("2 of 5").wait_for()

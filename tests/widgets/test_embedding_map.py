@@ -16,7 +16,7 @@ from PIL import Image
 
 from georeset_lab.embed.search import Similar
 from georeset_lab.widgets.state import Exploration
-from tests.widgets.lab import ask, execute, wait_for
+from tests.widgets.lab import ask, execute, press, wait_for
 from tests.widgets.planted import planted_embeddings
 
 SETUP = """
@@ -367,7 +367,7 @@ def test_shapes_tools_and_hover_by_mouse_and_keyboard(open_notebook):
     x, y = round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
 
     # A polygon: its corners are no clicks, its pixels are selected, and the next click counts again.
-    page.get_by_role("button", name="Polygon").click()
+    press(page.get_by_role("button", name="Polygon"))
     wait_for(page, "m.canvas.drawing == 'polygon'")
     page.wait_for_timeout(300)
     ring = [(-60, -50), (60, -50), (60, 50), (-60, 50), (-60, -50)]
@@ -378,7 +378,7 @@ def test_shapes_tools_and_hover_by_mouse_and_keyboard(open_notebook):
     assert ask(page, "clicks") == []
     metres = ask(page, "156543.034 * np.cos(np.radians(m.map.center[0])) / 2 ** m.map.zoom")
     assert ask(page, "state.selected.size") == pytest.approx(120 * 100 * metres**2 / 100, rel=0.05)
-    page.get_by_role("button", name="Rectangle").click()
+    press(page.get_by_role("button", name="Rectangle"))
     wait_for(page, "m.canvas.drawing == 'rectangle'")
     page.wait_for_timeout(300)
     execute(page, "state.drawn = None")
@@ -391,7 +391,7 @@ def test_shapes_tools_and_hover_by_mouse_and_keyboard(open_notebook):
     wait_for(page, "len(clicks) == 1")
 
     # Escape gives up a shape.
-    page.get_by_role("button", name="Polygon").click()
+    press(page.get_by_role("button", name="Polygon"))
     wait_for(page, "m.canvas.drawing == 'polygon'")
     page.keyboard.press("Escape")
     wait_for(page, "m.canvas.drawing is None")
@@ -437,7 +437,7 @@ state.selected = np.arange(2000)
     page.locator(".gr-map select").first.select_option("Certainty: all together")
     wait_for(page, "m.shown.name == 'Certainty: all together'")
     page.get_by_text("1 − variance, no unit").wait_for()
-    page.get_by_role("button", name="Unselect").click()
+    press(page.get_by_role("button", name="Unselect"))
     wait_for(page, "state.selected is None")
     page.locator(".leaflet-control-scale-line").get_by_text("m").wait_for()
     assert page.locator(".gr-map .leaflet-tile").count() == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.widgets.explorer_tests import ExplorerTests
-from tests.widgets.lab import Messages, Notebooks, ask, execute, run_all, started_browser, wait_for
+from tests.widgets.lab import Messages, Notebooks, ask, execute, press, run_all, started_browser, wait_for
 from tests.widgets.person import Person
 
 pytestmark = pytest.mark.browser
@@ -49,7 +49,7 @@ def person(seated) -> Iterator[Person]:
 
 class TestInJupyterLab(ExplorerTests):
     def download(self, person):
-        person.page.get_by_role("button", name="Save GeoJSON").click()
+        press(person.page.get_by_role("button", name="Save GeoJSON"))
         with person.page.expect_download() as going:
             person.page.get_by_role("link", name="Download").click()
         assert going.value.suggested_filename == "labels.geojson"

@@ -14,7 +14,7 @@ import pytest
 
 from georeset_lab.embed.latent.landmarks import pca_layout
 from georeset_lab.widgets.latent_plane import in_steps
-from tests.widgets.lab import ROOT, TIMEOUT_S, Messages, ask, execute, started_browser, wait_for
+from tests.widgets.lab import ROOT, TIMEOUT_S, Messages, ask, execute, press, started_browser, wait_for
 from tests.widgets.planted import planted_classes, planted_embeddings
 
 pytestmark = pytest.mark.browser
@@ -176,7 +176,7 @@ def test_wheel_and_drag_change_the_view_and_a_lasso_then_still_hits(open_noteboo
     moved = changed(plot.pixels(), whole)
     assert moved > 10_000
     assert ask(plot.page, "state.clicked is None")  # a drag is no click
-    plot.page.get_by_role("button", name="Lasso").click()
+    press(plot.page.get_by_role("button", name="Lasso"))
     px = plot.at(*centre)  # the button may have been scrolled into view
     corners = [(px[0] + 40 + dx, px[1] - 30 + dy) for dx, dy in ((-20, -20), (20, -20), (20, 20), (-20, 20))]
     plot.page.mouse.move(*corners[0])
@@ -188,7 +188,7 @@ def test_wheel_and_drag_change_the_view_and_a_lasso_then_still_hits(open_noteboo
     inside = np.flatnonzero((np.abs(xy - centre) < 20 / (plot.scale * np.exp(0.5))).all(axis=1))
     selected = np.array(ask(plot.page, "state.selected.tolist()"))
     assert np.setxor1d(selected, inside).size < 0.15 * inside.size  # a whole pixel is 5 % of the side
-    plot.page.get_by_role("button", name="Clear selection").click()
+    press(plot.page.get_by_role("button", name="Clear selection"))
     plot.page.mouse.dblclick(*plot.at(*centre))
     wait_for(plot.page, "state.selected is None")
     plot.page.wait_for_timeout(400)
@@ -207,7 +207,7 @@ def test_the_picture_moves_from_pca_to_umap_and_colours_change(open_notebook):
         "latent_plane.umap_layout = lambda emb, **k: UmapLayout(emb.vectors()[0][::9].copy(), "
         "emb.vectors()[0][::9, [2, 3]].copy())",
     )
-    page.get_by_role("button", name="UMAP").click()
+    press(page.get_by_role("button", name="UMAP"))
     wait_for(page, "view.frame['kind'] == 'umap'")
     plot.settle()
     assert page.locator(".lv-busy").is_hidden()

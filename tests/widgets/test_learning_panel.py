@@ -116,6 +116,16 @@ def test_a_stopped_estimate_keeps_what_it_has_and_shows_how_far_it_came(panel, m
     assert "raw bands alone 60 %" in panel.parts["said"]
 
 
+def test_whatever_goes_wrong_ends_the_estimate_and_is_told(panel, monkeypatch):
+    def grow(*_, **__):
+        raise OSError("the store <x> is gone")
+
+    monkeypatch.setattr(learning_curve, "grow_curve", grow)
+    panel.estimate()
+    assert "the store &lt;x&gt; is gone" in panel.parts["said"]
+    assert "Stop" not in panel.parts["head"]
+
+
 def test_the_curve_lies_where_its_axes_say(panel):
     drawn = learning_chart(curve())
     points = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)]

@@ -12,7 +12,7 @@ from georeset_lab.embed.search import similar
 from georeset_lab.widgets.similar_panel import HINT, ONLY_AGAINST, SimilarPanel
 from georeset_lab.widgets.state import Exploration
 from georeset_lab.widgets.thumbnails import small_url
-from tests.widgets.lab import ask, execute, wait_for
+from tests.widgets.lab import ask, execute, press, wait_for
 from tests.widgets.markup import read
 from tests.widgets.planted import planted_embeddings
 
@@ -276,12 +276,12 @@ panel
 @pytest.mark.parametrize("dark", [False, True])
 def test_in_a_browser_examples_come_and_go_and_a_thumbnail_leads_to_its_place(open_notebook, tmp_path, dark):
     page = open_notebook([CELL], dark=dark)
-    page.get_by_role("button", name="Look for").click()
+    press(page.get_by_role("button", name="Look for"))
     assert wait_for(page, "state.tool == 'similar'")
     execute(page, "click(30, 40)")
     page.locator(".gl-hit").first.wait_for()
     assert page.locator(".gl-hit").count() == ask(page, "len(state.similarity.places)")
-    page.get_by_role("button", name="Avoid").click()
+    press(page.get_by_role("button", name="Avoid"))
     assert wait_for(page, "panel.against")
     execute(page, "click(70, 100)")
     page.locator(".gl-chip.gl-minus").wait_for()
@@ -292,7 +292,7 @@ def test_in_a_browser_examples_come_and_go_and_a_thumbnail_leads_to_its_place(op
     page.screenshot(path=tmp_path / "similar.png")
     page.locator(".gl-chip.gl-minus button").click()
     assert wait_for(page, "len(panel.examples) == 1")
-    page.get_by_role("button", name="Clear").click()
+    press(page.get_by_role("button", name="Clear"))
     assert wait_for(page, "state.similarity is None")
     page.locator(".gl-note", has_text="Click the map").wait_for()
     assert ask(page, "state.status") == ""
