@@ -24,7 +24,7 @@ function render({ model, el }) {
   root.className = "gl-board";
   el.append(style, root);
   const nodes = new Map();
-  let pressed = null;  // the part under a button that is held down: drawn anew, it would lose the click
+  let pressed = null;  // the part that a pointer is held down on: drawn anew meanwhile, it would lose the click
 
   function fill(node, html) {
     // A redrawn check box keeps the focus, so that the keyboard can go on.

@@ -325,7 +325,7 @@ def press(button: Locator) -> None:
     """Click a button; once more if it moved away between press and release, as a person would.
 
     What a kernel changed reaches the page after its answer. A button then moves when rows come above it, and the browser
-    gives the click to neither place: in one of thirty where rows come and go fifteen times a second.
+    gives the click to neither place.
     """
     for _ in range(_TRIES):
         button.evaluate(_LISTEN)

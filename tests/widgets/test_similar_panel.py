@@ -290,7 +290,7 @@ def test_in_a_browser_examples_come_and_go_and_a_thumbnail_leads_to_its_place(op
     here = "[state.point.row, state.point.col]"
     assert wait_for(page, f"{here} != [70, 100] and {here}") == want
     page.screenshot(path=tmp_path / "similar.png")
-    page.locator(".gl-chip.gl-minus button").click()
+    press(page.locator(".gl-chip.gl-minus button"))
     assert wait_for(page, "len(panel.examples) == 1")
     press(page.get_by_role("button", name="Clear"))
     assert wait_for(page, "state.similarity is None")
